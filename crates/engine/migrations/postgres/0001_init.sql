@@ -1,0 +1,196 @@
+-- Times are microseconds since 1970, booleans 0 or 1, ids bare ULIDs, JSON is text.
+-- Every table of a tenant has tenant_id first in its primary key and in every index.
+
+-- One row, rewritten after a failed COMMIT, so that nothing of the failed batch can come back from the log.
+CREATE TABLE store_state (
+    id BIGINT NOT NULL PRIMARY KEY,
+    generation BIGINT NOT NULL
+);
+INSERT INTO store_state (id, generation) VALUES (1, 0);
+
+CREATE TABLE tenants (
+    id TEXT NOT NULL PRIMARY KEY,
+    slug TEXT NOT NULL UNIQUE,
+    -- Sealed JSON of the settings: it holds secrets.
+    settings BYTEA NOT NULL,
+    -- Rises with every change to the tenant, its hosts and its keys.
+    version BIGINT NOT NULL,
+    disabled_at BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE TABLE tenant_hosts (
+    host TEXT NOT NULL PRIMARY KEY,
+    tenant_id TEXT NOT NULL REFERENCES tenants (id)
+);
+CREATE INDEX tenant_hosts_by_tenant ON tenant_hosts (tenant_id);
+
+CREATE TABLE signing_keys (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    -- Sealed key material.
+    material BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    -- When it stopped signing; it verifies until the last token made with it has expired.
+    retired_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE api_keys (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    token_hash BYTEA NOT NULL,
+    redacted TEXT NOT NULL,
+    title TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    revoked_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (tenant_id, token_hash);
+
+CREATE TABLE identities (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    actor_type TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    address TEXT NOT NULL,
+    password_hash TEXT,
+    actor_id TEXT,
+    -- The newest reset request that was issued: an older one is not issued after it.
+    newest_reset TEXT,
+    -- Sessions begun before this are over.
+    sessions_ended_at BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
+CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
+
+CREATE TABLE customers (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    email TEXT,
+    -- The address in its look-up form.
+    email_key TEXT,
+    has_account BIGINT NOT NULL,
+    company_name TEXT,
+    first_name TEXT,
+    last_name TEXT,
+    phone TEXT,
+    metadata TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX customers_by_email ON customers (tenant_id, email_key, has_account) WHERE deleted_at IS NULL;
+
+CREATE TABLE users (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    email TEXT NOT NULL,
+    email_key TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX users_by_email ON users (tenant_id, email_key) WHERE deleted_at IS NULL;
+
+CREATE TABLE sessions (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    identity_id TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id);
+CREATE INDEX sessions_by_end ON sessions (tenant_id, expires_at);
+
+CREATE TABLE password_resets (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    -- The token's jti: a version 4 UUID.
+    id TEXT NOT NULL,
+    identity_id TEXT NOT NULL,
+    issued_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT,
+    voided_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+-- At most one live reset per identity.
+CREATE UNIQUE INDEX password_resets_live ON password_resets (tenant_id, identity_id) WHERE used_at IS NULL AND voided_at IS NULL;
+CREATE INDEX password_resets_by_end ON password_resets (tenant_id, expires_at);
+
+CREATE TABLE limits (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    name TEXT NOT NULL,
+    -- Keyed hash of what is limited: no address stands here.
+    subject BYTEA NOT NULL,
+    spent BIGINT NOT NULL,
+    -- How many windows in a row were used up.
+    strikes BIGINT NOT NULL,
+    resets_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, name, subject)
+);
+CREATE INDEX limits_by_end ON limits (tenant_id, resets_at);
+
+CREATE TABLE jobs (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    -- When it may be claimed; a claim moves it to the end of its lease.
+    due_at BIGINT NOT NULL,
+    lease TEXT,
+    attempts BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX jobs_due ON jobs (due_at, tenant_id, id);
+
+-- How many jobs of a kind wait, so that their number can be bounded without counting.
+CREATE TABLE backlogs (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    kind TEXT NOT NULL,
+    waiting BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, kind)
+);
+
+CREATE TABLE events (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    data TEXT NOT NULL,
+    -- The row from which secret fields are made at delivery.
+    secret_ref TEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE deliveries (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    subscriber TEXT NOT NULL,
+    -- waiting, delivered, superseded, expired or dead.
+    state TEXT NOT NULL,
+    due_at BIGINT NOT NULL,
+    lease TEXT,
+    attempts BIGINT NOT NULL,
+    -- What the subscriber answered last.
+    answer TEXT,
+    created_at BIGINT NOT NULL,
+    done_at BIGINT,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX deliveries_due ON deliveries (due_at, tenant_id, id) WHERE state = 'waiting';
+CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);

@@ -1,0 +1,160 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::password_hash::{Cost, Job, PasswordHasher, Queue, Recipe, Stored, Task, Verdict, serve};
+use crate::error::Code;
+
+const CHEAP: Cost = Cost { memory_kib: 64, passes: 1 };
+/// From the reference implementation's test suite (P-H-C/phc-winner-argon2, `src/test.c`): password `password`, salt `somesalt`.
+const REFERENCE: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+fn secret(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+fn task(hasher: &PasswordHasher) -> Task {
+    Task { password: secret("p"), salt: vec![7; 16], recipe: hasher.stored(None).unwrap().recipe }
+}
+
+#[tokio::test]
+async fn r23_a_hash_is_an_argon2id_phc_string_at_the_standard_cost() {
+    let hasher = PasswordHasher::new(Cost::STANDARD, 1);
+    let phc = hasher.hash(secret("correct horse"), [1; 16]).await.unwrap();
+    assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$AQEBAQEBAQEBAQEBAQEBAQ$"), "{phc}");
+    assert_eq!(phc.rsplit('$').next().unwrap().len(), 43);
+    assert_eq!(hasher.verify(secret("correct horse"), Some(phc.clone())).await.unwrap(), Verdict::Right);
+    assert_eq!(hasher.verify(secret("correct horsf"), Some(phc)).await.unwrap(), Verdict::Wrong);
+    assert_eq!(hasher.verify(secret("correct horse"), None).await.unwrap(), Verdict::Wrong);
+}
+
+#[tokio::test]
+async fn equal_passwords_with_their_own_salts_differ() {
+    let hasher = PasswordHasher::new(CHEAP, 2);
+    let (a, b) = (hasher.hash(secret("same"), [1; 16]).await.unwrap(), hasher.hash(secret("same"), [2; 16]).await.unwrap());
+    assert_ne!(a, b);
+    assert_ne!(a.rsplit('$').next(), b.rsplit('$').next());
+}
+
+#[tokio::test]
+async fn r21_every_byte_counts() {
+    let hasher = PasswordHasher::new(CHEAP, 1);
+    let long = "x".repeat(128);
+    let phc = hasher.hash(secret(&format!("{long}a\0b")), [1; 16]).await.unwrap();
+    for other in [format!("{long}a\0c"), format!("{long}a"), format!("{long}a\0b "), String::new()] {
+        assert_eq!(hasher.verify(secret(&other), Some(phc.clone())).await.unwrap(), Verdict::Wrong);
+    }
+}
+
+#[tokio::test]
+async fn r24_a_foreign_cost_verifies_and_asks_for_a_new_hash() {
+    let hasher = PasswordHasher::new(CHEAP, 1);
+    assert_eq!(hasher.verify(secret("password"), Some(REFERENCE.into())).await.unwrap(), Verdict::RightButOutdated);
+    assert_eq!(hasher.verify(secret("Password"), Some(REFERENCE.into())).await.unwrap(), Verdict::Wrong);
+    let two_lanes = PasswordHasher::without_threads(CHEAP).stored(Some("$argon2id$v=19$m=64,t=1,p=2$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA")).unwrap();
+    assert_eq!(two_lanes.recipe, Recipe { memory_kib: 64, passes: 1, lanes: 2, length: 16 });
+}
+
+#[test]
+fn strings_that_are_no_plain_argon2id_or_ask_for_too_much_are_refused() {
+    assert!(Stored::parse(REFERENCE).is_some());
+    for (from, to) in [
+        ("argon2id", "argon2i"),
+        ("v=19", "v=16"),
+        ("$v=19", ""),
+        ("m=65536", "m=1048577"),
+        ("m=65536", "m=7"),
+        ("m=65536", "m=+65536"),
+        ("m=65536", "m=99999999999"),
+        ("m=65536", "m="),
+        ("t=2", "t=0"),
+        ("t=2", "t=17"),
+        ("p=1", "p=0"),
+        ("p=1", "p=5"),
+        ("p=1", "p=1,keyid=AAAA"),
+        ("p=1", "p=1,data=AAAA"),
+        ("m=65536,t=2", "t=2,m=65536"),
+        ("c29tZXNhbHQ", "c29t"),
+        ("c29tZXNhbHQ", "c29tZXNhbHQ="),
+        ("c29tZXNhbHQ", ""),
+        ("PPc", "PPc=$"),
+        ("PPc", "PPc$AAAA"),
+        ("CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", "CTFhFdXP"),
+        ("$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", ""),
+    ] {
+        let changed = REFERENCE.replacen(from, to, 1);
+        assert_ne!(changed, REFERENCE);
+        assert!(Stored::parse(&changed).is_none(), "{changed}");
+    }
+    let refused = PasswordHasher::without_threads(CHEAP).stored(Some("c2NyeXB0AA8AAAAI")).err().unwrap();
+    assert_eq!((refused.code, refused.to_string().contains("c2Ny")), (Code::Unexpected, false));
+}
+
+#[tokio::test]
+async fn an_unknown_address_takes_the_path_and_the_cost_of_a_known_one() {
+    let hasher = PasswordHasher::new(CHEAP, 1);
+    let phc = hasher.hash(secret("p"), [1; 16]).await.unwrap();
+    let (known, unknown) = (hasher.stored(Some(&phc)).unwrap(), hasher.stored(None).unwrap());
+    assert_eq!(known.recipe, unknown.recipe);
+    assert_eq!((known.salt.len(), known.hash.len()), (unknown.salt.len(), unknown.hash.len()));
+    // A thread really works on it: the injected fault reaches its caller.
+    hasher.fail_next();
+    assert_eq!(hasher.verify(secret("p"), None).await.unwrap_err().code, Code::HashingFailed);
+}
+
+#[test]
+fn r26_beyond_the_queue_the_answer_is_busy_until_a_caller_leaves() {
+    let hasher = PasswordHasher::without_threads(CHEAP);
+    let mut waiting: Vec<_> = (0..256).map(|_| hasher.submit(task(&hasher)).unwrap()).collect();
+    assert_eq!(hasher.submit(task(&hasher)).unwrap_err().code, Code::Busy);
+    waiting.pop();
+    assert!(hasher.submit(task(&hasher)).is_ok());
+}
+
+#[test]
+fn a_job_whose_caller_left_or_that_waited_too_long_costs_nothing() {
+    let (hasher, queue, mut memory) = (PasswordHasher::without_threads(CHEAP), Queue::default(), Vec::new());
+    let (reply, answer) = oneshot::channel();
+    drop(answer);
+    serve(&queue, Job { task: task(&hasher), queued: Instant::now(), reply }, &mut memory);
+    assert!(memory.is_empty());
+    let (reply, mut answer) = oneshot::channel();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(11)).unwrap();
+    serve(&queue, Job { task: task(&hasher), queued: long_ago, reply }, &mut memory);
+    assert!(memory.is_empty());
+    assert_eq!(answer.try_recv().unwrap().unwrap_err().code, Code::Busy);
+    let (reply, mut answer) = oneshot::channel();
+    serve(&queue, Job { task: task(&hasher), queued: Instant::now(), reply }, &mut memory);
+    assert_eq!((memory.len(), answer.try_recv().unwrap().unwrap().len()), (64, 32));
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_own_job_only() {
+    let hasher = PasswordHasher::new(CHEAP, 1);
+    hasher.fail_next();
+    let failed = hasher.hash(secret("p"), [1; 16]).await.unwrap_err();
+    assert_eq!((failed.code, failed.message.as_ref()), (Code::HashingFailed, "An error occured while hashing password"));
+    assert!(hasher.hash(secret("p"), [1; 16]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_are_all_answered() {
+    let hasher = Arc::new(PasswordHasher::new(CHEAP, 2));
+    let phc = hasher.hash(secret("p"), [1; 16]).await.unwrap();
+    let all = (0..200).map(|n| {
+        let (hasher, phc) = (Arc::clone(&hasher), phc.clone());
+        async move { hasher.verify(secret(if n % 2 == 0 { "p" } else { "q" }), Some(phc)).await.unwrap() }
+    });
+    let verdicts = futures_util::future::join_all(all).await;
+    assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Right).count(), 100);
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_when_the_hasher_goes_is_let_go() {
+    let hasher = PasswordHasher::without_threads(CHEAP);
+    let waiting = hasher.submit(task(&hasher)).unwrap();
+    drop(hasher);
+    assert!(waiting.await.is_err());
+}

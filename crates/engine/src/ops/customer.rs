@@ -1,0 +1,115 @@
+//! Customers: made from a login, read and changed by their owner.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::Engine;
+use crate::error::{Code, Error, Result};
+use crate::model::customer::{Customer, Profile};
+use crate::model::email::Email;
+use crate::model::event::EventName;
+use crate::model::ids::{CustomerId, IdentityId};
+use crate::model::tenant::Tenant;
+use crate::ops::event::{self, Planned};
+use crate::ops::session::Caller;
+use crate::provider::emailpass;
+use crate::store::{self, Tx};
+
+/// Makes the caller's login a customer, once.
+///
+/// # Errors
+/// `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
+pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, email: Option<&str>, profile: Profile) -> Result<Customer> {
+    if !caller.claims.actor_id.is_empty() {
+        return Err(already_a_customer());
+    }
+    let email = emailpass::address(email.ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
+    let now = engine.clock.now();
+    let id = CustomerId(engine.rng.ulid(now));
+    let mut customer = Customer {
+        id,
+        email: Some(email.as_written().to_owned()),
+        company_name: None,
+        first_name: None,
+        last_name: None,
+        phone: None,
+        metadata: None,
+        has_account: true,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    };
+    customer.apply(profile);
+    let planned = event::plan(engine, tenant, EventName::CustomerCreated, id_data(id), None);
+    let input = Arc::new((tenant.clone(), caller.identity, email, customer, planned));
+    let created = engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, identity, email, customer, planned) = &*input;
+                create_tx(tx, tenant, *identity, email, customer, planned).await?;
+                Ok(customer.clone())
+            })
+        })
+        .await?;
+    engine.outbox.wake();
+    Ok(created)
+}
+
+async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, identity: IdentityId, email: &Email, customer: &Customer, planned: &Planned) -> Result<()> {
+    let login = store::identity::by_id(tx, tenant.id, identity).await?;
+    let login = login.ok_or_else(|| Error::new(Code::NotFound, format!("AuthIdentity with id: {identity} was not found")))?;
+    if tenant.settings.customers.email_must_match_identity && login.key.entity_id != email.key() {
+        return Err(Error::invalid("The email must be the address that you registered with"));
+    }
+    // The guarded link comes first: of two concurrent calls the second stops here, before it can meet the first one's row.
+    if !store::identity::link(tx, tenant.id, identity, &customer.id.bare()).await? {
+        return Err(already_a_customer());
+    }
+    if !store::customer::insert(tx, tenant.id, customer, email.key()).await? {
+        return Err(Error::new(Code::Duplicate, "Customer with this email already has an account"));
+    }
+    event::append(tx, tenant, planned).await
+}
+
+fn already_a_customer() -> Error {
+    Error::invalid("Request already authenticated as a customer.")
+}
+
+fn id_data(id: CustomerId) -> Map<String, Value> {
+    Map::from_iter([("id".to_owned(), Value::String(id.to_string()))])
+}
+
+fn not_found(id: CustomerId) -> Error {
+    Error::new(Code::NotFound, format!("Customer with id: {id} was not found"))
+}
+
+/// The customer with this id.
+pub async fn get(engine: &Engine, tenant: &Tenant, id: CustomerId) -> Result<Customer> {
+    let tenant_id = tenant.id;
+    engine.db.read(move |reader| Box::pin(store::customer::by_id(reader, tenant_id, id))).await?.ok_or_else(|| not_found(id))
+}
+
+/// Changes what a customer may say of itself.
+pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, profile: Profile) -> Result<Customer> {
+    let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
+    let input = Arc::new((tenant.clone(), profile, planned));
+    let updated = engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, profile, planned) = &*input;
+                let mut customer = store::customer::lock(tx, tenant.id, id).await?.ok_or_else(|| not_found(id))?;
+                customer.apply(profile.clone());
+                store::customer::update(tx, tenant.id, &customer).await?;
+                event::append(tx, tenant, planned).await?;
+                Ok(customer)
+            })
+        })
+        .await?;
+    engine.outbox.wake();
+    Ok(updated)
+}

@@ -1,0 +1,82 @@
+//! Events on their way into the outbox.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::Engine;
+use crate::error::Result;
+use crate::model::event::{Event, EventName};
+use crate::model::ids::{DeliveryId, EventId};
+use crate::model::tenant::{Message, Tenant, TenantSettings, Webhook};
+use crate::store::{self, Tx};
+
+/// The subscriber id of the built-in mailer.
+pub const MAILER: &str = "mail";
+
+/// An event with the deliveries that it makes, drawn before the transaction that writes them.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    event: Event,
+    subscribers: Vec<(DeliveryId, String)>,
+}
+
+/// Plans the event `name` for everybody in `tenant` who wants to hear it.
+#[must_use]
+pub fn plan(engine: &Engine, tenant: &Tenant, name: EventName, data: Map<String, Value>, secret_ref: Option<String>) -> Planned {
+    let now = engine.clock.now();
+    let subscribers = subscribers(&tenant.settings, name).map(|id| (DeliveryId(engine.rng.ulid(now)), id)).collect();
+    Planned { event: Event { id: EventId(engine.rng.ulid(now)), name, data, secret_ref, created_at: now }, subscribers }
+}
+
+/// Writes the event into the transaction of the change. Wake the outbox after the commit.
+pub async fn append(tx: &mut Tx, tenant: &Arc<Tenant>, planned: &Planned) -> Result<()> {
+    store::event::append(tx, tenant.id, &planned.event, &planned.subscribers).await
+}
+
+/// Who hears `name`: the mailer, if it has a message for it and a way to send, and each webhook with a matching pattern.
+pub fn subscribers(settings: &TenantSettings, name: EventName) -> impl Iterator<Item = String> {
+    let mail = &settings.mail;
+    let mailer = mail.transport.is_some() && message_for(name).is_some_and(|message| mail.messages.contains(&message));
+    let webhooks = settings.webhooks.iter().filter(move |hook| hook.events.iter().any(|pattern| name.matches(pattern)));
+    mailer.then(|| MAILER.to_owned()).into_iter().chain(webhooks.map(webhook_id))
+}
+
+/// The message that the mailer sends for an event.
+#[must_use]
+pub fn message_for(name: EventName) -> Option<Message> {
+    match name {
+        EventName::PasswordReset => Some(Message::PasswordReset),
+        EventName::PasswordUpdated => Some(Message::PasswordChanged),
+        EventName::CustomerCreated | EventName::CustomerUpdated => None,
+    }
+}
+
+/// The subscriber id of a webhook: stable as long as its URL is.
+#[must_use]
+pub fn webhook_id(hook: &Webhook) -> String {
+    use std::fmt::Write;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, hook.url.as_str().as_bytes());
+    digest.as_ref().iter().take(8).fold(String::from("webhook:"), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.
+#[must_use]
+pub fn warnings(settings: &TenantSettings) -> Vec<String> {
+    let secret_bearing = EventName::ALL.into_iter().filter(|name| !name.secret_fields().is_empty());
+    secret_bearing
+        .filter_map(|name| {
+            let mailer = subscribers(settings, name).any(|id| id == MAILER);
+            let others = settings.webhooks.iter().any(|hook| hook.events.iter().any(|pattern| pattern == name.as_str()));
+            let what = match (mailer, others) {
+                (false, false) => "has no subscriber: nobody will send the customer anything",
+                (true, true) => "is heard by the mailer and by a webhook: the customer may be written to twice",
+                _ => return None,
+            };
+            Some(format!("tenant {}: {} {what}", settings.slug, name.as_str()))
+        })
+        .collect()
+}

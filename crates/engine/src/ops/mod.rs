@@ -1,0 +1,20 @@
+//! The product: a file per noun, a function per thing that somebody does.
+
+pub mod api_key;
+pub mod customer;
+pub mod event;
+pub mod password_reset;
+pub mod registration;
+pub mod session;
+pub mod sign_in;
+pub mod sweep;
+pub mod tenant;
+pub mod user;
+
+use std::net::IpAddr;
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub ip: IpAddr,
+}

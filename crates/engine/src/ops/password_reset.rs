@@ -1,0 +1,297 @@
+//! "I forgot my password": asking, issuing, looking at a link, setting the new password.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::model::email::Email;
+use crate::model::event::EventName;
+use crate::model::identity::{ActorType, Identity, IdentityKey};
+use crate::model::ids::{IdentityId, JobId};
+use crate::model::password;
+use crate::model::tenant::Tenant;
+use crate::model::time::Timestamp;
+use crate::model::token::{ResetClaims, ResetPurpose};
+use crate::ops::event::{self, Planned};
+use crate::ops::{Client, registration, sign_in};
+use crate::provider::emailpass;
+use crate::store::job::ClaimedJob;
+use crate::store::password_reset::ResetRow;
+use crate::store::{self, Tx};
+
+/// The kind of its jobs.
+pub const JOB: &str = "password_reset";
+/// Largest `metadata` of a request, in bytes of JSON.
+pub const METADATA_BYTES: usize = 4096;
+
+/// What the job remembers of a request until it is issued.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Asked {
+    actor_type: String,
+    provider: String,
+    /// The address in its look-up form.
+    entity_id: String,
+    metadata: Map<String, Value>,
+}
+
+/// Takes a request in. No account is looked up here, so known and unknown addresses cost the same; `issue` does the rest.
+///
+/// # Errors
+/// `TooManyRequests` over the client's budget, `Busy` when too many requests wait. Over the identifier's budget the answer is the same as ever, and nothing is issued.
+pub async fn request(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    actor: &ActorType,
+    email: &Email,
+    metadata: Map<String, Value>,
+) -> Result<()> {
+    let key = emailpass::key(actor, email);
+    let per_client = ticket(engine, tenant, Limit::ResetsPerClient, &client_subject(client.ip));
+    let per_identifier = ticket(engine, tenant, Limit::ResetsPerIdentifier, &format!("{actor}\0{}", key.entity_id));
+    let asked = Asked { actor_type: key.actor_type.to_string(), provider: key.provider, entity_id: key.entity_id, metadata };
+    let payload = serde_json::to_string(&asked).map_err(|e| Error::unexpected(e.to_string()))?;
+    if payload.len() > METADATA_BYTES + 1024 {
+        return Err(Error::invalid(format!("Invalid request: metadata must be at most {METADATA_BYTES} bytes")));
+    }
+    let input = Arc::new((tenant.clone(), per_client, per_identifier, payload, JobId(engine.rng.ulid(engine.clock.now()))));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, per_client, per_identifier, payload, job) = &*input;
+                request_tx(tx, tenant, per_client, per_identifier, *job, payload).await
+            })
+        })
+        .await??;
+    engine.outbox.wake();
+    Ok(())
+}
+
+/// The inner result is a refusal: its counts are committed.
+async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &Ticket, per_identifier: &Ticket, job: JobId, payload: &str) -> Result<Result<()>> {
+    if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(per_client)).await? {
+        return Ok(Err(refusal));
+    }
+    if limits::take(tx, tenant, std::slice::from_ref(per_identifier)).await?.is_some() {
+        // The standing link stays good, and the caller learns nothing.
+        return Ok(Ok(()));
+    }
+    let most = i64::from(tenant.settings.limits.waiting_resets);
+    if !store::job::append(tx, tenant.id, job, JOB, payload, most).await? {
+        return Ok(Err(Error::busy("too many reset requests wait to be issued")));
+    }
+    Ok(Ok(()))
+}
+
+/// What `issue` drew before its transaction.
+struct Draft {
+    job: ClaimedJob,
+    lease: String,
+    key: IdentityKey,
+    jti: String,
+    expires_at: Timestamp,
+    planned: Planned,
+}
+
+/// Issues what the job asks for, exactly once whatever crashes or pauses: the job ends in the same transaction, and only for the worker that still holds it.
+pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease: &str) -> Result<()> {
+    let asked: Asked = serde_json::from_str(&job.payload).map_err(|e| Error::unexpected(format!("job {}: {e}", job.id)))?;
+    let key =
+        IdentityKey { actor_type: ActorType::new(asked.actor_type), provider: asked.provider, issuer: String::new(), entity_id: asked.entity_id };
+    let jti = engine.rng.uuid();
+    let data = Map::from_iter([
+        ("entity_id".to_owned(), Value::String(key.entity_id.clone())),
+        ("actor_type".to_owned(), Value::String(key.actor_type.to_string())),
+        ("metadata".to_owned(), Value::Object(asked.metadata)),
+    ]);
+    let planned = event::plan(engine, tenant, EventName::PasswordReset, data, Some(jti.clone()));
+    // Whole seconds, so that the row and the token expire in the same instant.
+    let expires_at = Timestamp::from_seconds(engine.clock.now().seconds()).after(tenant.settings.tokens.reset_ttl.0);
+    let input = Arc::new((tenant.clone(), Draft { job, lease: lease.to_owned(), key, jti, expires_at, planned }));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { issue_tx(tx, &input.0, &input.1).await })
+        })
+        .await
+}
+
+async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()> {
+    if !store::job::finish(tx, &draft.job, &draft.lease).await? {
+        // The lease ran out and somebody else has the job. Nothing was changed.
+        return Ok(());
+    }
+    let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id).await? else { return Ok(()) };
+    store::password_reset::void(tx, tenant.id, identity).await?;
+    store::password_reset::insert(tx, tenant.id, &draft.jti, identity, draft.expires_at).await?;
+    event::append(tx, tenant, &draft.planned).await
+}
+
+/// A reset that can be delivered: everything the token says.
+pub struct Deliverable {
+    pub token: String,
+    /// Where the mail goes: the stored address, never what was typed into a form.
+    pub address: String,
+    pub actor: ActorType,
+    pub expires_at: Timestamp,
+}
+
+/// Why a reset is not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undeliverable {
+    /// A newer one was issued, or it was used.
+    Superseded,
+    Expired,
+}
+
+/// Signs the token of the reset `jti`, at the moment of its delivery: so no token rests anywhere.
+pub async fn deliverable(engine: &Engine, tenant: &Tenant, jti: &str) -> Result<std::result::Result<Deliverable, Undeliverable>> {
+    let Some((row, identity)) = load(engine, tenant, jti).await? else { return Ok(Err(Undeliverable::Superseded)) };
+    if row.used_at.is_some() || row.voided_at.is_some() {
+        return Ok(Err(Undeliverable::Superseded));
+    }
+    if row.expires_at <= engine.clock.now() {
+        return Ok(Err(Undeliverable::Expired));
+    }
+    let token = tenant.keys.sign_reset(&ResetClaims {
+        entity_id: identity.key.entity_id.clone(),
+        provider: identity.key.provider.clone(),
+        actor_type: identity.key.actor_type.to_string(),
+        purpose: ResetPurpose::Reset,
+        iss: engine.issuer(tenant),
+        aud: tenant.slug.clone(),
+        iat: row.issued_at.seconds(),
+        exp: row.expires_at.seconds(),
+        jti: jti.to_owned(),
+    })?;
+    Ok(Ok(Deliverable { token, address: identity.address, actor: identity.key.actor_type, expires_at: row.expires_at }))
+}
+
+async fn load(engine: &Engine, tenant: &Tenant, jti: &str) -> Result<Option<(ResetRow, Identity)>> {
+    let (tenant_id, jti) = (tenant.id, jti.to_owned());
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let Some(row) = store::password_reset::find(reader, tenant_id, &jti).await? else { return Ok(None) };
+                let identity = store::identity::by_id(reader, tenant_id, row.identity).await?;
+                Ok(identity.map(|identity| (row, identity)))
+            })
+        })
+        .await
+}
+
+/// What a link is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    Good,
+    Used,
+    /// Expired, or replaced by a newer link.
+    Expired,
+    /// Damaged, or made by another shop.
+    Foreign,
+}
+
+/// Looks at a link without spending it.
+pub async fn inspect(engine: &Engine, tenant: &Tenant, token: &str) -> Result<LinkState> {
+    let Some(claims) = tenant.keys.read_reset(token, &tenant.slug) else { return Ok(LinkState::Foreign) };
+    let now = engine.clock.now();
+    let Some((row, _)) = load(engine, tenant, &claims.jti).await?.filter(|(_, identity)| names(&claims, &identity.key)) else {
+        // Expired rows are swept after a while; the signature still says that the link was ours.
+        return Ok(if claims.exp <= now.seconds() { LinkState::Expired } else { LinkState::Foreign });
+    };
+    Ok(match row {
+        ResetRow { used_at: Some(_), .. } => LinkState::Used,
+        ResetRow { voided_at: Some(_), .. } => LinkState::Expired,
+        ResetRow { expires_at, .. } if expires_at <= now => LinkState::Expired,
+        _ => LinkState::Good,
+    })
+}
+
+fn names(claims: &ResetClaims, key: &IdentityKey) -> bool {
+    claims.entity_id == key.entity_id && claims.provider == key.provider && claims.actor_type == key.actor_type.as_str()
+}
+
+/// Sets a new password with a reset token. Of any number of concurrent calls with one token exactly one succeeds.
+/// A refused password spends nothing. `secret` is `None` where the caller sent no string.
+///
+/// # Errors
+/// `Unauthorized` `Invalid token` for any token that is not good for exactly this actor type and provider; `Unauthorized` `Unauthorized` without a password;
+/// `InvalidData` for a password that the rules refuse; `Busy`.
+pub async fn complete(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    actor: &ActorType,
+    provider: &str,
+    token: &str,
+    secret: Option<&str>,
+) -> Result<()> {
+    let claims = tenant.keys.verify_reset(token, &tenant.slug, engine.clock.now()).ok_or_else(invalid_token)?;
+    if claims.actor_type != actor.as_str() || claims.provider != provider {
+        return Err(invalid_token());
+    }
+    // A plain read first, so that junk buys no hashing.
+    let (row, identity) = load(engine, tenant, &claims.jti).await?.filter(|(_, identity)| names(&claims, &identity.key)).ok_or_else(invalid_token)?;
+    if row.used_at.is_some() || row.voided_at.is_some() || row.expires_at <= engine.clock.now() {
+        return Err(invalid_token());
+    }
+    let secret = secret.filter(|s| !s.is_empty()).ok_or_else(|| Error::unauthorized("Unauthorized"))?;
+    let local_part = identity.key.entity_id.split('@').next().unwrap_or_default();
+    registration::check_password(tenant, local_part, secret)?;
+    let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
+    let data = Map::from_iter([
+        ("auth_identity_id".to_owned(), Value::String(identity.id.to_string())),
+        ("entity_id".to_owned(), Value::String(identity.key.entity_id.clone())),
+        ("actor_type".to_owned(), Value::String(identity.key.actor_type.to_string())),
+        ("auth_provider".to_owned(), Value::String(identity.key.provider.clone())),
+    ]);
+    let planned = event::plan(engine, tenant, EventName::PasswordUpdated, data, None);
+    let failures = sign_in::failures(engine, tenant, &identity.key);
+    let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, identity, jti, hash, failures, planned) = &*input;
+                complete_tx(tx, tenant, *identity, jti, hash, failures, planned).await
+            })
+        })
+        .await?;
+    engine.outbox.wake();
+    Ok(())
+}
+
+async fn complete_tx(
+    tx: &mut Tx,
+    tenant: &Arc<Tenant>,
+    identity: IdentityId,
+    jti: &str,
+    hash: &str,
+    failures: &Ticket,
+    planned: &Planned,
+) -> Result<()> {
+    // The lock orders this against a sign-in that has verified the old password and is about to begin a session.
+    store::identity::lock(tx, tenant.id, identity).await?;
+    if store::password_reset::consume(tx, tenant.id, jti).await? != Some(identity) {
+        return Err(invalid_token());
+    }
+    store::identity::set_password(tx, tenant.id, identity, hash).await?;
+    if tenant.settings.passwords.revoke_sessions_on_change {
+        store::session::end_all(tx, tenant.id, identity).await?;
+    }
+    // Strangers' wrong guesses must not keep the owner out.
+    limits::give_back(tx, tenant, failures).await?;
+    event::append(tx, tenant, planned).await
+}
+
+fn invalid_token() -> Error {
+    Error::unauthorized("Invalid token")
+}

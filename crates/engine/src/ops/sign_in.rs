@@ -1,0 +1,117 @@
+//! Signing in with an address and a password.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::Engine;
+use crate::crypto::password_hash::Verdict;
+use crate::error::{Error, Result};
+use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::model::email::Email;
+use crate::model::identity::{ActorType, Identity, IdentityKey};
+use crate::model::password;
+use crate::model::tenant::Tenant;
+use crate::ops::Client;
+use crate::ops::session::{self, NewSession};
+use crate::provider::emailpass;
+use crate::store::{self, Tx};
+
+/// The ticket of a failed sign-in for one address: taken before the password is looked at, given back after a right one.
+pub(crate) fn failures(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Ticket {
+    ticket(engine, tenant, Limit::FailedSignIns, &format!("{}\0{}", key.actor_type, key.entity_id))
+}
+
+/// Signs in; a token. An unknown address does the same work as a wrong password and gets the same answer.
+///
+/// # Errors
+/// `TooManyRequests` when a budget is spent, `Unauthorized` when address and password do not belong together, `Busy` under load.
+pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, actor: &ActorType, email: &Email, secret: &str) -> Result<String> {
+    let key = emailpass::key(actor, email);
+    let failures = failures(engine, tenant, &key);
+    let tickets = [
+        ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)),
+        failures.clone(),
+        ticket(engine, tenant, Limit::SignInsPerTenant, ""),
+    ];
+    let found = admit(engine, tenant, tickets.to_vec(), key).await?;
+    let refused = || Error::unauthorized("Invalid email or password");
+    // A password that is too long can belong to nobody; it takes the same time as any other wrong one.
+    let too_long = secret.len() > password::MAX_BYTES;
+    let candidate = if too_long { Zeroizing::new(String::new()) } else { password::normalise(secret) };
+    let stored = found.as_ref().and_then(|identity| identity.password_hash.clone());
+    let verdict = engine.hasher.verify(candidate.clone(), stored).await?;
+    let Some(identity) = found.filter(|_| verdict != Verdict::Wrong && !too_long) else { return Err(refused()) };
+    let upgraded = match verdict {
+        Verdict::RightButOutdated => Some(engine.hasher.hash(candidate, engine.rng.bytes()).await?),
+        _ => None,
+    };
+    let new = session::draw(engine, tenant);
+    let identity = begin(engine, tenant, identity, failures, upgraded, new).await?.ok_or_else(refused)?;
+    session::token(engine, tenant, new, &identity)
+}
+
+/// Counts the try and reads the login, in one transaction.
+async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<Ticket>, key: IdentityKey) -> Result<Option<Identity>> {
+    if !tenant.settings.limits.enabled {
+        let tenant_id = tenant.id;
+        return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
+    }
+    let tenant = tenant.clone();
+    let input = Arc::new((tenant, tickets, key));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, tickets, key) = &*input;
+                // A refusal is no error here: what was counted must be committed.
+                if let Some(refusal) = limits::take(tx, tenant, tickets).await? {
+                    return Ok(Err(refusal));
+                }
+                Ok(Ok(store::identity::by_key(tx, tenant.id, key).await?))
+            })
+        })
+        .await?
+}
+
+/// Begins the session, unless the password was changed since it was verified.
+async fn begin(
+    engine: &Engine,
+    tenant: &Arc<Tenant>,
+    identity: Identity,
+    failures: Ticket,
+    upgraded: Option<String>,
+    new: NewSession,
+) -> Result<Option<Identity>> {
+    let input = Arc::new((tenant.clone(), identity, failures, upgraded));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { begin_tx(tx, &input.0, &input.1, &input.2, input.3.as_deref(), new).await })
+        })
+        .await
+}
+
+async fn begin_tx(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    verified: &Identity,
+    failures: &Ticket,
+    upgraded: Option<&str>,
+    new: NewSession,
+) -> Result<Option<Identity>> {
+    // The lock orders this against a reset: whoever comes second sees what the first did.
+    if !store::identity::lock(tx, tenant.id, verified.id).await? {
+        return Ok(None);
+    }
+    let current = store::identity::by_id(tx, tenant.id, verified.id).await?;
+    let Some(current) = current.filter(|now| now.password_hash == verified.password_hash) else { return Ok(None) };
+    if let (Some(old), Some(hash)) = (&verified.password_hash, upgraded) {
+        store::identity::replace_hash(tx, tenant.id, verified.id, old, hash).await?;
+    }
+    limits::give_back(tx, tenant, failures).await?;
+    session::begin(tx, tenant, new, verified.id).await?;
+    Ok(Some(current))
+}

@@ -1,0 +1,359 @@
+//! Tenants: found by host, made by configuration or command.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::Engine;
+use crate::crypto::token::{SigningKey, TenantKeys};
+use crate::error::{Code, Error, Result};
+use crate::model::ids::{KeyId, TenantId};
+use crate::model::tenant::{Algorithm, Tenant, TenantSettings, is_slug};
+use crate::model::time::Timestamp;
+use crate::ops::api_key::{self, Kind};
+use crate::store::{self, Reader, Tx, tenant::TenantRow};
+
+/// How long a cached tenant is believed before its version is read again.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// Tenants that were used lately, ready for use. At most as many as there are.
+#[derive(Default)]
+pub struct Tenants(RwLock<HashMap<TenantId, Cached>>, RwLock<HashMap<String, TenantId>>);
+
+struct Cached {
+    tenant: Arc<Tenant>,
+    checked_at: Timestamp,
+}
+
+/// A tenant as a list shows it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub id: TenantId,
+    pub slug: String,
+    pub hosts: Vec<String>,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+}
+
+fn unknown_host() -> Error {
+    Error::new(Code::NotFound, "There is no store at this host")
+}
+
+/// The tenant that answers at `host` (without port).
+///
+/// # Errors
+/// `NotFound` for a host that belongs to nobody.
+pub async fn at_host(engine: &Engine, host: &str) -> Result<Arc<Tenant>> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let known = read_lock(&engine.tenants.1).get(&host).copied();
+    if let Some(id) = known
+        && let Some(tenant) = cached(engine, id).await?
+    {
+        return Ok(tenant);
+    }
+    let row = find_row(engine, &host).await?.filter(|row| row.disabled_at.is_none()).ok_or_else(unknown_host)?;
+    let tenant = load(engine, row).await?;
+    // Only hosts that are the tenant's own are remembered: what falls to the default tenant is for the client to choose.
+    if is_own_host(engine, &tenant, &host) {
+        engine.tenants.1.write().unwrap_or_else(PoisonError::into_inner).insert(host, tenant.id);
+    }
+    Ok(tenant)
+}
+
+fn is_own_host(engine: &Engine, tenant: &Tenant, host: &str) -> bool {
+    tenant.hosts.iter().any(|h| h == host) || slug_in(engine, host) == Some(&tenant.slug)
+}
+
+/// The slug in `{slug}.{tenant_domain}` or `{slug}.localhost`. May hold dots, and is then nobody's.
+fn slug_in<'h>(engine: &Engine, host: &'h str) -> Option<&'h str> {
+    let domain = engine.config.server.tenant_domain.as_deref();
+    [domain, Some("localhost")].into_iter().flatten().find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))
+}
+
+async fn find_row(engine: &Engine, host: &str) -> Result<Option<TenantRow>> {
+    let slug = slug_in(engine, host).map(str::to_owned);
+    let default = engine.config.server.default_tenant.clone();
+    let host = host.to_owned();
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                if let Some(slug) = slug {
+                    return store::tenant::by_slug(reader, &slug).await;
+                }
+                if let Some(row) = store::tenant::by_host(reader, &host).await? {
+                    return Ok(Some(row));
+                }
+                match default {
+                    Some(slug) => store::tenant::by_slug(reader, &slug).await,
+                    None => Ok(None),
+                }
+            })
+        })
+        .await
+}
+
+/// The tenant with this id, for work that carries its tenant along. `None`: it is gone or disabled.
+pub async fn by_id(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>> {
+    if let Some(tenant) = cached(engine, id).await? {
+        return Ok(Some(tenant));
+    }
+    let row = engine.db.read(move |reader| Box::pin(store::tenant::by_id(reader, id))).await?;
+    match row.filter(|row| row.disabled_at.is_none()) {
+        Some(row) => load(engine, row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The tenant with this slug.
+pub async fn by_slug(engine: &Engine, slug: &str) -> Result<Arc<Tenant>> {
+    let wanted = slug.to_owned();
+    let row = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &wanted).await })).await?;
+    let row = row.ok_or_else(|| Error::new(Code::NotFound, format!("There is no tenant `{slug}`")))?;
+    load(engine, row).await
+}
+
+fn read_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The cached tenant, if its version is still the newest.
+async fn cached(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>> {
+    let now = engine.clock.now();
+    let (tenant, checked_at) = match read_lock(&engine.tenants.0).get(&id) {
+        Some(cached) => (cached.tenant.clone(), cached.checked_at),
+        None => return Ok(None),
+    };
+    if now.since(checked_at) < FRESH {
+        return Ok(Some(tenant));
+    }
+    let version = engine.db.read(move |reader| Box::pin(store::tenant::version(reader, id))).await?;
+    let mut all = engine.tenants.0.write().unwrap_or_else(PoisonError::into_inner);
+    if version == Some(tenant.version) {
+        all.insert(id, Cached { tenant: tenant.clone(), checked_at: now });
+        return Ok(Some(tenant));
+    }
+    all.remove(&id);
+    drop(all);
+    engine.tenants.1.write().unwrap_or_else(PoisonError::into_inner).retain(|_, known| *known != id);
+    Ok(None)
+}
+
+fn settings_context(id: TenantId) -> String {
+    format!("tenant/{}/settings", id.bare())
+}
+
+fn key_context(id: TenantId, key: KeyId) -> String {
+    format!("tenant/{}/signing_keys/{}", id.bare(), key.bare())
+}
+
+/// Unseals a tenant and puts it into the cache.
+async fn load(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
+    let id = row.id;
+    let (hosts, keys, api_keys) = engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                Ok((store::tenant::hosts(reader, id).await?, store::signing_key::list(reader, id).await?, store::api_key::list(reader, id).await?))
+            })
+        })
+        .await?;
+    let settings = unseal_settings(engine, id, &row.settings)?;
+    let (mut current, mut retired) = (None, Vec::new());
+    for key in keys {
+        let algorithm = if key.algorithm == Algorithm::Hs256.as_str() { Algorithm::Hs256 } else { Algorithm::EdDsa };
+        let signing = SigningKey::from_parts(key.id, algorithm, &engine.master.open(&key_context(id, key.id), &key.material)?)?;
+        match (key.retired_at, &current) {
+            (None, None) => current = Some(signing),
+            // Past the last token made with it, a retired key verifies nothing.
+            (Some(at), _) if engine.clock.now().since(at) <= settings.tokens.ttl.0 => retired.push(signing),
+            _ => {}
+        }
+    }
+    let current = current.ok_or_else(|| Error::unexpected(format!("tenant {} has no signing key", row.slug)))?;
+    let publishable = api_keys
+        .into_iter()
+        .filter(|key| key.kind == Kind::Publishable.as_str())
+        .filter_map(|key| Some((<[u8; 32]>::try_from(key.token_hash.as_slice()).ok()?, key.revoked_at)))
+        .collect();
+    let tenant = Arc::new(Tenant {
+        id,
+        slug: row.slug,
+        hosts,
+        settings,
+        keys: Arc::new(TenantKeys::new(current, retired)),
+        publishable,
+        version: row.version,
+    });
+    let cached = Cached { tenant: tenant.clone(), checked_at: engine.clock.now() };
+    engine.tenants.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, cached);
+    Ok(tenant)
+}
+
+fn unseal_settings(engine: &Engine, id: TenantId, sealed: &[u8]) -> Result<TenantSettings> {
+    let plain = engine.master.open(&settings_context(id), sealed)?;
+    serde_json::from_slice(&plain).map_err(|e| Error::unexpected(format!("settings of tenant {id}: {e}")))
+}
+
+/// What is written for a tenant, drawn and sealed before the transaction.
+struct Draft {
+    id: TenantId,
+    slug: String,
+    settings: Vec<u8>,
+    hosts: Vec<String>,
+    key: Option<(KeyId, Algorithm, Vec<u8>)>,
+    api_keys: Vec<store::api_key::ApiKeyRow>,
+    changed: bool,
+}
+
+/// Creates the declared tenant, or brings it to what the configuration says.
+pub async fn declare(engine: &Engine, declared: &TenantSettings) -> Result<Arc<Tenant>> {
+    let slug = declared.slug.clone();
+    let existing = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &slug).await })).await?;
+    let existing = match existing {
+        Some(row) => Some(load(engine, row).await?),
+        None => None,
+    };
+    write(engine, declared, existing.as_deref()).await?;
+    by_slug(engine, &declared.slug).await
+}
+
+/// Creates a tenant that is not declared.
+///
+/// # Errors
+/// `InvalidData` for a slug that is no host label, `Duplicate` for one that is taken.
+pub async fn create(engine: &Engine, settings: &TenantSettings) -> Result<Arc<Tenant>> {
+    write(engine, settings, None).await?;
+    by_slug(engine, &settings.slug).await
+}
+
+async fn write(engine: &Engine, settings: &TenantSettings, existing: Option<&Tenant>) -> Result<()> {
+    if !is_slug(&settings.slug) {
+        return Err(Error::invalid(format!("`{}` is no slug: 1 to 40 of a-z, 0-9 and -, no - at an end", settings.slug)));
+    }
+    let draft = draft(engine, settings, existing)?;
+    if !draft.changed && existing.is_some() && draft.api_keys.is_empty() {
+        return Ok(());
+    }
+    let (draft, creating) = (Arc::new(draft), existing.is_none());
+    engine
+        .db
+        .write(move |tx| {
+            let draft = draft.clone();
+            Box::pin(async move { write_tx(tx, &draft, creating).await })
+        })
+        .await
+}
+
+fn draft(engine: &Engine, settings: &TenantSettings, existing: Option<&Tenant>) -> Result<Draft> {
+    let now = engine.clock.now();
+    let id = existing.map_or_else(|| TenantId(engine.rng.ulid(now)), |t| t.id);
+    let json = serde_json::to_vec(settings).map_err(|e| Error::unexpected(e.to_string()))?;
+    let hosts: Vec<String> = settings.hosts.iter().map(|h| h.trim_end_matches('.').to_ascii_lowercase()).collect();
+    let wanted = match (settings.tokens.algorithm, &settings.tokens.secret) {
+        (Algorithm::Hs256, Some(secret)) => Some(secret.expose().as_bytes().to_vec()),
+        (Algorithm::Hs256, None) => return Err(Error::invalid(format!("tenant {}: tokens.secret is required for HS256", settings.slug))),
+        (Algorithm::EdDsa, _) => None,
+    };
+    let keep_key = existing.is_some_and(|tenant| match &wanted {
+        Some(secret) => tenant.keys.current.algorithm() == Algorithm::Hs256 && tenant.keys.current.material() == secret.as_slice(),
+        None => tenant.keys.current.algorithm() == Algorithm::EdDsa,
+    });
+    let key = if keep_key { None } else { Some(new_key(engine, id, settings.tokens.algorithm, wanted)?) };
+    let publishable = settings.publishable_keys.iter().map(|token| (Kind::Publishable, token.as_str()));
+    let secret = settings.secret_keys.iter().map(|token| (Kind::Secret, token.expose()));
+    let api_keys = publishable
+        .chain(secret)
+        .filter(|(kind, token)| {
+            *kind == Kind::Secret || !existing.is_some_and(|t| t.publishable.iter().any(|(known, _)| *known == api_key::digest(token)))
+        })
+        .map(|(kind, token)| api_key::row(engine, kind, "declared", token))
+        .collect();
+    let same_settings = existing.is_some_and(|t| serde_json::to_vec(&t.settings).is_ok_and(|old| old == json) && t.hosts == hosts);
+    let changed = !same_settings || key.is_some();
+    let sealed = engine.master.seal(&settings_context(id), &json);
+    Ok(Draft { id, slug: settings.slug.clone(), settings: sealed, hosts, key, api_keys, changed })
+}
+
+fn new_key(engine: &Engine, tenant: TenantId, algorithm: Algorithm, secret: Option<Vec<u8>>) -> Result<(KeyId, Algorithm, Vec<u8>)> {
+    let id = KeyId(engine.rng.ulid(engine.clock.now()));
+    let material = match secret {
+        Some(secret) => zeroize::Zeroizing::new(secret),
+        None => SigningKey::generate(id)?.1,
+    };
+    Ok((id, algorithm, engine.master.seal(&key_context(tenant, id), &material)))
+}
+
+async fn write_tx(tx: &mut Tx, draft: &Draft, creating: bool) -> Result<()> {
+    if creating {
+        if !store::tenant::insert(tx, draft.id, &draft.slug, &draft.settings).await? {
+            return Err(Error::new(Code::Duplicate, format!("There is a tenant `{}` already", draft.slug)));
+        }
+    } else {
+        store::tenant::update(tx, draft.id, &draft.settings).await?;
+    }
+    if let Some(host) = store::tenant::set_hosts(tx, draft.id, &draft.hosts).await? {
+        return Err(Error::new(Code::Duplicate, format!("The host `{host}` belongs to another tenant")));
+    }
+    if let Some((id, algorithm, material)) = &draft.key {
+        store::signing_key::retire(tx, draft.id).await?;
+        store::signing_key::insert(tx, draft.id, *id, algorithm.as_str(), material).await?;
+    }
+    for key in &draft.api_keys {
+        store::api_key::insert(tx, draft.id, key).await?;
+    }
+    Ok(())
+}
+
+/// Every tenant, by slug.
+pub async fn list(engine: &Engine) -> Result<Vec<Listed>> {
+    engine
+        .db
+        .read(|reader| {
+            Box::pin(async move {
+                let mut out = Vec::new();
+                for row in store::tenant::list(reader).await? {
+                    out.push(listed(reader, row).await?);
+                }
+                Ok(out)
+            })
+        })
+        .await
+}
+
+async fn listed(reader: &mut Reader, row: TenantRow) -> Result<Listed> {
+    let hosts = store::tenant::hosts(reader, row.id).await?;
+    Ok(Listed { id: row.id, slug: row.slug, hosts, created_at: row.created_at, disabled_at: row.disabled_at })
+}
+
+/// Closes a tenant: it answers like an unknown host.
+pub async fn disable(engine: &Engine, tenant: &Tenant) -> Result<()> {
+    let id = tenant.id;
+    engine.db.write(move |tx| Box::pin(store::tenant::disable(tx, id))).await?;
+    Ok(())
+}
+
+impl Engine {
+    /// The `iss` of a tenant's tokens: the URL of its API.
+    #[must_use]
+    pub fn issuer(&self, tenant: &Tenant) -> String {
+        let host = tenant.hosts.first().cloned().unwrap_or_else(|| match &self.config.server.tenant_domain {
+            Some(domain) => format!("{}.{domain}", tenant.slug),
+            None => format!("{}.localhost", tenant.slug),
+        });
+        format!("https://{host}")
+    }
+
+    /// Where the tenant's hosted pages are: an origin, and with `public_url` a path.
+    #[must_use]
+    pub fn pages_url(&self, tenant: &Tenant) -> String {
+        let server = &self.config.server;
+        let (scheme, port) = if server.is_local() { ("http", format!(":{}", server.listen.port())) } else { ("https", String::new()) };
+        match (tenant.hosts.first(), &server.tenant_domain, &server.public_url) {
+            (Some(host), _, _) => format!("{scheme}://{host}{port}"),
+            (None, Some(domain), _) => format!("{scheme}://{}.{domain}{port}", tenant.slug),
+            (None, None, Some(url)) => format!("{}/t/{}", url.as_str().trim_end_matches('/'), tenant.slug),
+            (None, None, None) => format!("{scheme}://{}.localhost{port}", tenant.slug),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The outside world as the engine sees it.
+
+pub mod clock;
+pub mod http;
+pub mod rng;

@@ -1,0 +1,3 @@
+//! Authentication providers: one file each. A provider knows no account and no SQL.
+
+pub mod emailpass;

@@ -1,0 +1,86 @@
+//! Customers.
+
+use super::value::{FromRow, Row, Val};
+use super::{Reader, Tx, statements};
+use crate::error::{Error, Result};
+use crate::model::customer::Customer;
+use crate::model::ids::{CustomerId, TenantId};
+
+statements! {
+    INSERT = "INSERT INTO customers (tenant_id, id, email, email_key, has_account, company_name, first_name, last_name, phone, metadata, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+        ON CONFLICT (tenant_id, email_key, has_account) WHERE deleted_at IS NULL DO NOTHING";
+    BY_ID = "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at FROM customers
+        WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    LOCK = "UPDATE customers SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
+        RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
+    UPDATE = "UPDATE customers SET company_name = $3, first_name = $4, last_name = $5, phone = $6, metadata = $7, updated_at = $8
+        WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+}
+
+impl FromRow for Customer {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let metadata: Option<String> = row.get(6)?;
+        Ok(Self {
+            id: row.id(0)?,
+            email: row.get(1)?,
+            company_name: row.get(2)?,
+            first_name: row.get(3)?,
+            last_name: row.get(4)?,
+            phone: row.get(5)?,
+            metadata: metadata.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| Error::storage(format!("metadata: {e}")))?,
+            has_account: row.get::<i64>(7)? == 1,
+            created_at: row.time(8)?,
+            updated_at: row.time(9)?,
+            deleted_at: row.optional_time(10)?,
+        })
+    }
+}
+
+fn metadata(customer: &Customer) -> Val {
+    customer.metadata.as_ref().map(|m| serde_json::Value::Object(m.clone()).to_string()).into()
+}
+
+/// False: the tenant has a live customer with this address and this kind of account.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_key: &str) -> Result<bool> {
+    let values = [
+        tenant.into(),
+        customer.id.into(),
+        customer.email.as_deref().into(),
+        email_key.into(),
+        customer.has_account.into(),
+        customer.company_name.as_deref().into(),
+        customer.first_name.as_deref().into(),
+        customer.last_name.as_deref().into(),
+        customer.phone.as_deref().into(),
+        metadata(customer),
+        customer.created_at.into(),
+    ];
+    Ok(tx.exec(INSERT, &values).await? == 1)
+}
+
+pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
+    reader.one(BY_ID, &[tenant.into(), id.into()]).await
+}
+
+/// Locks the customer's row until the transaction ends, so that a merge of its metadata loses nothing.
+pub async fn lock(tx: &mut Tx, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
+    let now = tx.now();
+    tx.returning(LOCK, &[tenant.into(), id.into(), now.into()]).await
+}
+
+/// Writes the profile of a customer that is locked.
+pub async fn update(tx: &mut Tx, tenant: TenantId, customer: &Customer) -> Result<()> {
+    let values = [
+        tenant.into(),
+        customer.id.into(),
+        customer.company_name.as_deref().into(),
+        customer.first_name.as_deref().into(),
+        customer.last_name.as_deref().into(),
+        customer.phone.as_deref().into(),
+        metadata(customer),
+        customer.updated_at.into(),
+    ];
+    tx.exec(UPDATE, &values).await?;
+    Ok(())
+}

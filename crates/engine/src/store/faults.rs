@@ -1,0 +1,41 @@
+//! Switches that make the database fail on purpose. Only tests can arm them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What can be made to fail.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// `BEGIN` is refused.
+    Begin,
+    /// `COMMIT` is refused, and the database says so.
+    Commit,
+    /// The connection is lost while the commit is on its way (PostgreSQL), or the log can no longer be written (SQLite).
+    CommitLost,
+}
+
+/// How many more times each fault strikes. Clones share their counters.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<[AtomicU32; 3]>);
+
+impl Faults {
+    #[cfg(feature = "testing")]
+    /// Lets `fault` strike the next `times` times.
+    pub fn arm(&self, fault: Fault, times: u32) {
+        self.slot(fault).store(times, Ordering::SeqCst);
+    }
+
+    /// Whether `fault` strikes now.
+    pub(super) fn strikes(&self, fault: Fault) -> bool {
+        self.slot(fault).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn slot(&self, fault: Fault) -> &AtomicU32 {
+        let [begin, commit, lost] = &*self.0;
+        match fault {
+            Fault::Begin => begin,
+            Fault::Commit => commit,
+            Fault::CommitLost => lost,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Logins.
+
+use super::value::{FromRow, Row};
+use super::{Reader, Tx, statements};
+use crate::error::Result;
+use crate::model::identity::{ActorType, Identity, IdentityKey};
+use crate::model::ids::{IdentityId, JobId, TenantId};
+
+statements! {
+    INSERT = "INSERT INTO identities (tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (tenant_id, actor_type, provider, issuer, entity_id) DO NOTHING";
+    BY_KEY = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at FROM identities
+        WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5";
+    BY_ID = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at FROM identities WHERE tenant_id = $1 AND id = $2";
+    LINK = "UPDATE identities SET actor_id = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2 AND actor_id IS NULL";
+    SET_PASSWORD = "UPDATE identities SET password_hash = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2";
+    REPLACE_HASH = "UPDATE identities SET password_hash = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2 AND password_hash = $3";
+    CLAIM_NEWEST_RESET = "UPDATE identities SET newest_reset = $6, updated_at = $7
+        WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5 AND (newest_reset IS NULL OR newest_reset < $6)
+        RETURNING id, address";
+    LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
+}
+
+impl FromRow for Identity {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            id: row.id(0)?,
+            key: IdentityKey {
+                actor_type: ActorType::new(row.get::<String>(1)?),
+                provider: row.get(2)?,
+                issuer: row.get(3)?,
+                entity_id: row.get(4)?,
+            },
+            address: row.get(5)?,
+            password_hash: row.get(6)?,
+            actor_id: row.get(7)?,
+            created_at: row.time(8)?,
+        })
+    }
+}
+
+/// False: the login exists already.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, id: IdentityId, key: &IdentityKey, address: &str, password_hash: &str) -> Result<bool> {
+    let now = tx.now();
+    let values = [
+        tenant.into(),
+        id.into(),
+        key.actor_type.as_str().into(),
+        (&key.provider).into(),
+        (&key.issuer).into(),
+        (&key.entity_id).into(),
+        address.into(),
+        password_hash.into(),
+        now.into(),
+    ];
+    Ok(tx.exec(INSERT, &values).await? == 1)
+}
+
+pub async fn by_key(reader: &mut Reader, tenant: TenantId, key: &IdentityKey) -> Result<Option<Identity>> {
+    let values = [tenant.into(), key.actor_type.as_str().into(), (&key.provider).into(), (&key.issuer).into(), (&key.entity_id).into()];
+    reader.one(BY_KEY, &values).await
+}
+
+pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: IdentityId) -> Result<Option<Identity>> {
+    reader.one(BY_ID, &[tenant.into(), id.into()]).await
+}
+
+/// Gives the login its actor. False: it has one already, so of two concurrent calls exactly one wins.
+pub async fn link(tx: &mut Tx, tenant: TenantId, id: IdentityId, actor_id: &str) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(LINK, &[tenant.into(), id.into(), actor_id.into(), now.into()]).await? == 1)
+}
+
+pub async fn set_password(tx: &mut Tx, tenant: TenantId, id: IdentityId, hash: &str) -> Result<()> {
+    let now = tx.now();
+    tx.exec(SET_PASSWORD, &[tenant.into(), id.into(), hash.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// Stores the same password under newer parameters. False: the password was changed meanwhile, and stays as it is.
+pub async fn replace_hash(tx: &mut Tx, tenant: TenantId, id: IdentityId, old: &str, new: &str) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(REPLACE_HASH, &[tenant.into(), id.into(), old.into(), new.into(), now.into()]).await? == 1)
+}
+
+/// Finds the login, locks it, and notes `request` as its newest reset request. `None`: no such login, or a newer request was issued already.
+pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, request: JobId) -> Result<Option<(IdentityId, String)>> {
+    struct Found(IdentityId, String);
+    impl FromRow for Found {
+        fn from_row(row: &Row<'_>) -> Result<Self> {
+            Ok(Self(row.id(0)?, row.get(1)?))
+        }
+    }
+    let now = tx.now();
+    let values = [
+        tenant.into(),
+        key.actor_type.as_str().into(),
+        (&key.provider).into(),
+        (&key.issuer).into(),
+        (&key.entity_id).into(),
+        request.into(),
+        now.into(),
+    ];
+    Ok(tx.returning::<Found>(CLAIM_NEWEST_RESET, &values).await?.map(|found| (found.0, found.1)))
+}
+
+/// Locks the login's row until the transaction ends. False: there is no such login.
+pub async fn lock(tx: &mut Tx, tenant: TenantId, id: IdentityId) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(LOCK, &[tenant.into(), id.into(), now.into()]).await? == 1)
+}

@@ -1,0 +1,237 @@
+//! All SQL there is, on two databases: one text, operations written once as `async` over `&mut Tx`.
+//!
+//! A write gets a `Tx`, a read a `Reader`; what only reads cannot write. On SQLite one thread writes, many transactions under one commit
+//! (`sqlite.rs`); on PostgreSQL each transaction has a pooled connection (`postgres.rs`). Write for READ COMMITTED on both.
+
+pub mod customer;
+pub mod delivery;
+pub mod event;
+pub mod identity;
+pub mod job;
+pub mod limit;
+pub mod password_reset;
+pub mod session;
+pub mod signing_key;
+pub mod tenant;
+pub mod user;
+
+pub mod api_key;
+#[cfg(all(test, feature = "testing"))]
+mod contract;
+pub mod faults;
+mod migrate;
+mod postgres;
+mod sqlite;
+mod value;
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::pin::Pin;
+
+use value::{FromRow, Row, Val};
+
+use crate::error::{Code, Error, Result};
+use crate::model::time::Timestamp;
+use crate::ports::clock::Clock;
+
+pub type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
+
+/// Names SQL constants and lists them, so that a test can prepare each on both databases.
+macro_rules! statements {
+    ($($name:ident = $sql:literal;)+) => {
+        $(const $name: &str = $sql;)+
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[&str] = &[$($name),+];
+    };
+}
+pub(crate) use statements;
+
+/// A database.
+#[derive(Clone)]
+pub struct Db {
+    backend: Backend,
+    clock: Clock,
+    #[cfg(feature = "testing")]
+    faults: faults::Faults,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+impl Db {
+    /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`) and brings its tables up to date.
+    ///
+    /// # Errors
+    /// If it cannot be opened, is damaged, or was written by a newer version.
+    pub async fn open(url: &str, clock: Clock) -> Result<Self> {
+        let faults = faults::Faults::default();
+        let backend = if let Some(path) = url.strip_prefix("sqlite://") {
+            Backend::Sqlite(sqlite::Sqlite::open(Path::new(path), clock.clone(), faults.clone())?)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Backend::Postgres(postgres::Postgres::open(url, clock.clone(), faults.clone()).await?)
+        } else {
+            return Err(Error::invalid("database.url must begin with sqlite:// or postgres://"));
+        };
+        Ok(Self {
+            backend,
+            clock,
+            #[cfg(feature = "testing")]
+            faults,
+        })
+    }
+
+    /// Runs `work` in a transaction and returns once it is durable. An error means that nothing of it is stored,
+    /// unless it says that the outcome is unknown. `work` may run again after a serialization conflict, so it draws no ids and no randomness.
+    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
+    {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.write(work).await,
+            Backend::Postgres(postgres) => postgres.write(work).await,
+        }
+    }
+
+    /// Runs `work` on a connection that cannot write.
+    pub async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send,
+        F: for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send,
+    {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work).await,
+            Backend::Postgres(postgres) => postgres.read(self.clock.now(), work).await,
+        }
+    }
+
+    /// Whether the database answers and can be written.
+    pub async fn check(&self) -> Result<()> {
+        self.write(|tx| Box::pin(async move { tx.touch().await })).await
+    }
+
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn faults(&self) -> &faults::Faults {
+        &self.faults
+    }
+}
+
+/// A connection that reads.
+pub struct Reader {
+    connection: Connection,
+    now: Timestamp,
+}
+
+/// A transaction.
+pub struct Tx {
+    reader: Reader,
+}
+
+enum Connection {
+    Sqlite(rusqlite::Connection),
+    Postgres(postgres::Pooled),
+}
+
+impl Deref for Tx {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+}
+
+statements! {
+    TOUCH = "UPDATE store_state SET generation = generation + 1 WHERE id = 1";
+    GENERATION = "SELECT generation FROM store_state WHERE id = 1";
+}
+
+impl Reader {
+    /// The time at which this piece of work began.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn is_postgres(&self) -> bool {
+        matches!(self.connection, Connection::Postgres(_))
+    }
+
+    pub async fn one<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Option<T>> {
+        Ok(self.all(sql, values).await?.into_iter().next())
+    }
+
+    pub async fn all<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
+        debug_assert!(sql.trim_start().starts_with("SELECT"), "a Reader reads: {sql}");
+        self.rows(sql, values).await
+    }
+
+    async fn rows<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                let mut statement = sqlite::prepare(connection, sql, values)?;
+                let mut rows = statement.raw_query();
+                let mut out = Vec::new();
+                while let Some(row) = rows.next()? {
+                    out.push(T::from_row(&Row::Sqlite(row))?);
+                }
+                Ok(out)
+            }
+            Connection::Postgres(connection) => {
+                let rows = connection.query(sql, values).await?;
+                rows.iter().map(|row| T::from_row(&Row::Postgres(row))).collect()
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Runs a statement that returns no rows; the number of rows it changed.
+    pub async fn exec(&mut self, sql: &'static str, values: &[Val]) -> Result<u64> {
+        match &mut self.reader.connection {
+            Connection::Sqlite(connection) => Ok(sqlite::prepare(connection, sql, values)?.raw_execute()? as u64),
+            Connection::Postgres(connection) => connection.execute(sql, values).await,
+        }
+    }
+
+    /// Runs a writing statement with RETURNING; its first row.
+    pub async fn returning<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Option<T>> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a writing statement with RETURNING; all its rows.
+    pub async fn returning_all<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
+        self.rows(sql, values).await
+    }
+
+    async fn touch(&mut self) -> Result<()> {
+        self.exec(TOUCH, &[]).await?;
+        let generation: Option<(i64,)> = self.one(GENERATION, &[]).await?;
+        generation.map(|_| ()).ok_or_else(|| Error::storage("the state row is missing"))
+    }
+}
+
+/// Two transactions wanted the same rows; the caller may try again.
+fn conflict(detail: impl Into<String>) -> Error {
+    Error::new(Code::Conflict, "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.")
+        .with_detail(detail)
+}
+
+/// Makes an empty database on the tests' PostgreSQL.
+#[cfg(feature = "testing")]
+pub(crate) async fn create_postgres_database(server: &str, name: &str) -> Result<()> {
+    postgres::administer(server, &format!("CREATE DATABASE {name}")).await
+}
+
+/// Drops a database of the tests'.
+#[cfg(feature = "testing")]
+pub(crate) async fn drop_postgres_database(server: &str, name: &str) -> Result<()> {
+    postgres::administer(server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
+}

@@ -1,0 +1,68 @@
+//! Password resets: one row per token, and at most one live row per identity.
+
+use super::value::{FromRow, Row};
+use super::{Reader, Tx, statements};
+use crate::error::Result;
+use crate::model::ids::{IdentityId, TenantId};
+use crate::model::time::Timestamp;
+
+statements! {
+    VOID = "UPDATE password_resets SET voided_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND used_at IS NULL AND voided_at IS NULL";
+    INSERT = "INSERT INTO password_resets (tenant_id, id, identity_id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    FIND = "SELECT identity_id, issued_at, expires_at, used_at, voided_at FROM password_resets WHERE tenant_id = $1 AND id = $2";
+    CONSUME = "UPDATE password_resets SET used_at = $3
+        WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at > $3 RETURNING identity_id";
+    SWEEP = "DELETE FROM password_resets WHERE tenant_id = $1 AND expires_at <= $2";
+}
+
+/// A reset as it is stored.
+#[derive(Debug, Clone)]
+pub struct ResetRow {
+    pub identity: IdentityId,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub used_at: Option<Timestamp>,
+    pub voided_at: Option<Timestamp>,
+}
+
+impl FromRow for ResetRow {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            identity: row.id(0)?,
+            issued_at: row.time(1)?,
+            expires_at: row.time(2)?,
+            used_at: row.optional_time(3)?,
+            voided_at: row.optional_time(4)?,
+        })
+    }
+}
+
+/// Voids the identity's standing reset, if there is one.
+pub async fn void(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<()> {
+    let now = tx.now();
+    tx.exec(VOID, &[tenant.into(), identity.into(), now.into()]).await?;
+    Ok(())
+}
+
+pub async fn insert(tx: &mut Tx, tenant: TenantId, jti: &str, identity: IdentityId, expires_at: Timestamp) -> Result<()> {
+    let now = tx.now();
+    tx.exec(INSERT, &[tenant.into(), jti.into(), identity.into(), now.into(), expires_at.into()]).await?;
+    Ok(())
+}
+
+pub async fn find(reader: &mut Reader, tenant: TenantId, jti: &str) -> Result<Option<ResetRow>> {
+    reader.one(FIND, &[tenant.into(), jti.into()]).await
+}
+
+/// Spends the reset with this `jti`. `None`: unknown, expired, voided, spent, or another tenant's.
+/// One guarded UPDATE, so of two concurrent calls exactly one gets the identity, also under READ COMMITTED.
+pub async fn consume(tx: &mut Tx, tenant: TenantId, jti: &str) -> Result<Option<IdentityId>> {
+    let now = tx.now();
+    let found = tx.returning::<(String,)>(CONSUME, &[tenant.into(), jti.into(), now.into()]).await?;
+    Ok(found.and_then(|(identity,)| identity.parse().ok()))
+}
+
+/// Deletes resets that expired before `until`.
+pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
+    tx.exec(SWEEP, &[tenant.into(), until.into()]).await
+}

@@ -1,0 +1,162 @@
+//! PostgreSQL: each transaction has a pooled connection, which is thrown away unless the transaction ended as it should.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
+
+use super::faults::{Fault, Faults};
+use super::value::Val;
+use super::{BoxFuture, Connection, Reader, Tx, migrate};
+use crate::error::{Code, Error, Result};
+use crate::model::time::Timestamp;
+use crate::ports::clock::Clock;
+
+/// Connections per process.
+const CONNECTIONS: usize = 32;
+/// How long a caller waits for a connection before it is told to come back.
+const WAIT: Duration = Duration::from_secs(3);
+/// How often a transaction is run before a serialization conflict is the caller's.
+const TRIES: u32 = 3;
+
+#[derive(Clone)]
+pub struct Postgres {
+    pool: Pool,
+    clock: Clock,
+    faults: Faults,
+}
+
+/// A connection of the pool. It goes back only when no transaction is open on it; otherwise the server ends the transaction with the connection.
+pub struct Pooled {
+    object: Option<Object>,
+    in_transaction: bool,
+}
+
+impl Postgres {
+    pub async fn open(url: &str, clock: Clock, faults: Faults) -> Result<Self> {
+        let mut config: tokio_postgres::Config = url.parse().map_err(|e| Error::invalid(format!("database.url: {e}")))?;
+        // Bounds for what a lost client or a bad plan may hold.
+        config.options("-c statement_timeout=10000 -c idle_in_transaction_session_timeout=15000 -c lock_timeout=5000");
+        config.application_name("vestibule");
+        config.connect_timeout(WAIT);
+        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT))
+            .create_timeout(Some(WAIT))
+            .build()
+            .map_err(|e| Error::unexpected(e.to_string()))?;
+        let mut first = pool.get().await?;
+        migrate::postgres(&mut first, clock.now()).await?;
+        drop(first);
+        Ok(Self { pool, clock, faults })
+    }
+
+    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync,
+    {
+        let mut tries = 1;
+        loop {
+            let outcome = self.attempt(&work).await;
+            match outcome {
+                Err(e) if e.code == Code::Conflict && tries < TRIES => {
+                    tracing::debug!(error = %e, "a transaction is run again");
+                    // Jitter from the clock: only to keep two losers apart.
+                    let spread = self.clock.now().micros().rem_euclid(10).unsigned_abs();
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5 + spread)).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt<T>(&self, work: &(impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync)) -> Result<T> {
+        if self.faults.strikes(Fault::Begin) {
+            return Err(Error::busy("BEGIN was refused on purpose"));
+        }
+        let mut pooled = Pooled { object: Some(self.pool.get().await?), in_transaction: true };
+        pooled.object()?.batch_execute("BEGIN").await?;
+        let mut tx = Tx { reader: Reader { connection: Connection::Postgres(pooled), now: self.clock.now() } };
+        let outcome = work(&mut tx).await;
+        let Connection::Postgres(mut pooled) = tx.reader.connection else { unreachable!("a PostgreSQL transaction has a PostgreSQL connection") };
+        if let Err(failure) = outcome {
+            if pooled.object()?.batch_execute("ROLLBACK").await.is_ok() {
+                pooled.in_transaction = false;
+            }
+            return Err(failure);
+        }
+        self.commit(&mut pooled).await?;
+        outcome
+    }
+
+    async fn commit(&self, pooled: &mut Pooled) -> Result<()> {
+        if self.faults.strikes(Fault::Commit) {
+            return Err(Error::storage("COMMIT was refused on purpose"));
+        }
+        if self.faults.strikes(Fault::CommitLost) {
+            let _ = pooled.object()?.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await;
+        }
+        match pooled.object()?.simple_query("COMMIT").await {
+            // COMMIT of a failed transaction is answered with ROLLBACK, not with an error.
+            Ok(_) if pooled.object()?.is_closed() => Err(Error::outcome_unknown("the connection closed during COMMIT")),
+            Ok(_) => {
+                pooled.in_transaction = false;
+                Ok(())
+            }
+            Err(e) if e.as_db_error().is_some_and(|db| !db.code().code().starts_with("57")) => Err(e.into()),
+            // The server may have committed before it went. Running the work again could do it twice.
+            Err(e) => Err(Error::outcome_unknown(e.to_string())),
+        }
+    }
+
+    pub async fn read<T>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
+        let pooled = Pooled { object: Some(self.pool.get().await?), in_transaction: false };
+        let mut reader = Reader { connection: Connection::Postgres(pooled), now };
+        work(&mut reader).await
+    }
+}
+
+impl Pooled {
+    fn object(&mut self) -> Result<&mut Object> {
+        self.object.as_mut().ok_or_else(|| Error::unexpected("the connection was given back"))
+    }
+
+    pub async fn query(&mut self, sql: &str, values: &[Val]) -> Result<Vec<Row>> {
+        let object = self.object()?;
+        let statement = object.prepare_cached(sql).await?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|v| v as _).collect();
+        Ok(object.query(&statement, &values).await?)
+    }
+
+    pub async fn execute(&mut self, sql: &str, values: &[Val]) -> Result<u64> {
+        let object = self.object()?;
+        let statement = object.prepare_cached(sql).await?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|v| v as _).collect();
+        Ok(object.execute(&statement, &values).await?)
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if self.in_transaction
+            && let Some(object) = self.object.take()
+        {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// Runs one statement on a connection of its own. For tests.
+#[cfg(feature = "testing")]
+pub async fn administer(url: &str, statement: &str) -> Result<()> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    let work = async { client.batch_execute(statement).await };
+    tokio::select! {
+        outcome = work => Ok(outcome?),
+        ended = connection => Err(ended.err().map_or_else(|| Error::busy("the connection ended"), Into::into)),
+    }
+}

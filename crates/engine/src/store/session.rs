@@ -1,0 +1,38 @@
+//! Sessions: one row per sign-in, read at every use of its tokens.
+
+use super::{Reader, Tx, statements};
+use crate::error::Result;
+use crate::model::ids::{IdentityId, SessionId, TenantId};
+use crate::model::time::Timestamp;
+
+statements! {
+    INSERT = "INSERT INTO sessions (tenant_id, id, identity_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    LIVE = "SELECT identity_id FROM sessions WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
+    END_ALL = "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND ended_at IS NULL";
+    SWEEP = "DELETE FROM sessions WHERE tenant_id = $1 AND expires_at <= $2";
+}
+
+pub async fn insert(tx: &mut Tx, tenant: TenantId, id: SessionId, identity: IdentityId, expires_at: Timestamp) -> Result<()> {
+    let now = tx.now();
+    tx.exec(INSERT, &[tenant.into(), id.into(), identity.into(), now.into(), expires_at.into()]).await?;
+    Ok(())
+}
+
+/// The identity of a session that has neither ended nor expired.
+pub async fn live(reader: &mut Reader, tenant: TenantId, id: SessionId) -> Result<Option<IdentityId>> {
+    let now = reader.now();
+    let found = reader.one::<(String,)>(LIVE, &[tenant.into(), id.into(), now.into()]).await?;
+    Ok(found.and_then(|(identity,)| identity.parse().ok()))
+}
+
+/// Ends every session of the identity; how many there were.
+pub async fn end_all(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<u64> {
+    let now = tx.now();
+    tx.exec(END_ALL, &[tenant.into(), identity.into(), now.into()]).await
+}
+
+/// Deletes sessions that expired before now.
+pub async fn sweep(tx: &mut Tx, tenant: TenantId) -> Result<u64> {
+    let now = tx.now();
+    tx.exec(SWEEP, &[tenant.into(), now.into()]).await
+}

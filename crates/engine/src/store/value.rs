@@ -1,0 +1,179 @@
+//! Values and rows of either database.
+
+use bytes::BytesMut;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use crate::error::{Error, Result};
+use crate::model::ids::{ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, KeyId, SessionId, TenantId, UserId};
+use crate::model::time::Timestamp;
+
+/// A value to bind: text, a 64-bit number (times and booleans too), or bytes.
+#[derive(Debug, Clone)]
+pub enum Val {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<i64> for Val {
+    fn from(v: i64) -> Self {
+        Self::Int(v)
+    }
+}
+impl From<bool> for Val {
+    fn from(v: bool) -> Self {
+        Self::Int(v.into())
+    }
+}
+impl From<Timestamp> for Val {
+    fn from(v: Timestamp) -> Self {
+        Self::Int(v.micros())
+    }
+}
+impl From<&str> for Val {
+    fn from(v: &str) -> Self {
+        Self::Text(v.to_owned())
+    }
+}
+impl From<&String> for Val {
+    fn from(v: &String) -> Self {
+        Self::Text(v.clone())
+    }
+}
+impl From<String> for Val {
+    fn from(v: String) -> Self {
+        Self::Text(v)
+    }
+}
+impl From<&[u8]> for Val {
+    fn from(v: &[u8]) -> Self {
+        Self::Bytes(v.to_owned())
+    }
+}
+impl<T: Into<Self>> From<Option<T>> for Val {
+    fn from(v: Option<T>) -> Self {
+        v.map_or(Self::Null, Into::into)
+    }
+}
+macro_rules! id_values {
+    ($($id:ident)+) => {$(impl From<$id> for Val {
+        fn from(v: $id) -> Self {
+            Self::Text(v.bare())
+        }
+    })+};
+}
+id_values!(TenantId IdentityId CustomerId UserId SessionId KeyId ApiKeyId JobId EventId DeliveryId);
+
+impl rusqlite::ToSql for Val {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        use rusqlite::types::{ToSqlOutput, ValueRef};
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(v) => ValueRef::Integer(*v),
+            Self::Text(v) => ValueRef::Text(v.as_bytes()),
+            Self::Bytes(v) => ValueRef::Blob(v),
+        }))
+    }
+}
+
+impl ToSql for Val {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Int(v) => v.to_sql(ty, out),
+            Self::Text(v) => v.to_sql(ty, out),
+            Self::Bytes(v) => v.to_sql(ty, out),
+        }
+    }
+    fn accepts(ty: &Type) -> bool {
+        matches!(*ty, Type::INT8 | Type::TEXT | Type::BYTEA)
+    }
+    to_sql_checked!();
+}
+
+/// A row of either database, read by column number from 0.
+pub enum Row<'r> {
+    Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r tokio_postgres::Row),
+}
+
+/// What a column can be read as.
+pub trait Column: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a> {}
+impl<T: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a>> Column for T {}
+
+impl Row<'_> {
+    pub fn get<T: Column>(&self, column: usize) -> Result<T> {
+        match self {
+            Self::Sqlite(row) => Ok(row.get(column)?),
+            Self::Postgres(row) => Ok(row.try_get(column)?),
+        }
+    }
+
+    /// An id. A text that is none means that the row was damaged.
+    pub fn id<T: std::str::FromStr>(&self, column: usize) -> Result<T> {
+        self.get::<String>(column)?.parse().map_err(|_| Error::storage(format!("column {column} holds no id")))
+    }
+
+    pub fn time(&self, column: usize) -> Result<Timestamp> {
+        Ok(Timestamp::from_micros(self.get(column)?))
+    }
+
+    pub fn optional_time(&self, column: usize) -> Result<Option<Timestamp>> {
+        Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
+    }
+}
+
+/// How a row becomes a value.
+pub trait FromRow: Sized {
+    fn from_row(row: &Row<'_>) -> Result<Self>;
+}
+
+macro_rules! tuples {
+    ($($($t:ident $i:tt),+;)+) => {$(
+        impl<$($t: Column),+> FromRow for ($($t,)+) {
+            fn from_row(row: &Row<'_>) -> Result<Self> {
+                Ok(($(row.get::<$t>($i)?,)+))
+            }
+        }
+    )+};
+}
+tuples! { A 0; A 0, B 1; A 0, B 1, C 2; A 0, B 1, C 2, D 3; A 0, B 1, C 2, D 3, E 4; }
+
+impl From<rusqlite::Error> for Error {
+    fn from(e: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        match e.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked) => Self::busy(e.to_string()),
+            _ => Self::storage(e.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(e: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        let detail = match e.as_db_error() {
+            Some(db) => format!("{}: {}", db.code().code(), db.message()),
+            None => e.to_string(),
+        };
+        match e.code() {
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => super::conflict(detail),
+            // Class 57: the server is being shut down or the statement was cancelled; 53: out of connections or memory; 25006: read-only.
+            Some(code) if code.code().starts_with("57") || code.code().starts_with("53") || *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                Self::busy(detail)
+            }
+            Some(_) => Self::storage(detail),
+            None if e.is_closed() || std::error::Error::source(&e).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>) => {
+                Self::busy(detail)
+            }
+            None => Self::storage(detail),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Error {
+    fn from(e: deadpool_postgres::PoolError) -> Self {
+        Self::busy(format!("no database connection: {e}"))
+    }
+}

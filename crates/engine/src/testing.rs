@@ -1,0 +1,60 @@
+//! Throw-away databases for tests.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::error::{Error, Result};
+pub use crate::store::faults::{Fault, Faults};
+
+/// Where the tests' PostgreSQL is: any user that may create databases.
+const POSTGRES: &str = "VESTIBULE_TEST_POSTGRES";
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// An empty database that goes when this is dropped.
+pub struct TestDatabase {
+    url: String,
+    directory: Option<TempDir>,
+    server: Option<String>,
+}
+
+impl TestDatabase {
+    /// # Errors
+    /// If there is no PostgreSQL to test on. A test that cannot run must fail, not pass.
+    pub async fn create(backend: Backend) -> Result<Self> {
+        if backend == Backend::Sqlite {
+            let directory = tempfile::tempdir().map_err(|e| Error::unexpected(e.to_string()))?;
+            let url = format!("sqlite://{}", directory.path().join("test.db").display());
+            return Ok(Self { url, directory: Some(directory), server: None });
+        }
+        #[expect(clippy::disallowed_methods, reason = "tests are configured by their environment")]
+        let server = std::env::var(POSTGRES).map_err(|_| Error::invalid(format!("{POSTGRES} is not set: run the tests with scripts/test.sh")))?;
+        let name = format!("t{}", crate::ports::rng::Rng::os().uuid().replace('-', ""));
+        crate::store::create_postgres_database(&server, &name).await?;
+        let (base, _) = server.rsplit_once('/').ok_or_else(|| Error::invalid(format!("{POSTGRES} names no database")))?;
+        Ok(Self { url: format!("{base}/{name}"), directory: None, server: Some(server) })
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where SQLite keeps its files.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.directory.as_ref().map(|d| d.path().to_owned())
+    }
+
+    /// Drops a PostgreSQL database, whoever is still connected. SQLite's goes with its directory.
+    pub async fn remove(self) -> Result<()> {
+        let (Some(server), Some((_, name))) = (&self.server, self.url.rsplit_once('/')) else { return Ok(()) };
+        crate::store::drop_postgres_database(server, name).await
+    }
+}

@@ -1,0 +1,29 @@
+//! `POST /auth/{actor_type}/{auth_provider}/register`.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use vestibule_engine::ops;
+use vestibule_engine::provider::emailpass;
+
+use super::sign_in::credentials;
+use crate::error::ApiError;
+use crate::extract::App;
+use crate::extract::body::Body;
+use crate::extract::client::Caller;
+use crate::extract::gate::Gate;
+use crate::extract::tenant::CurrentTenant;
+
+pub async fn post(
+    State(app): State<App>,
+    Body(body): Body,
+    CurrentTenant(tenant): CurrentTenant,
+    Caller(client): Caller,
+    gate: Gate,
+) -> Result<Json<Value>, ApiError> {
+    gate.require_installed()?;
+    let (email, password) = credentials(&body)?;
+    let email = emailpass::address(&email)?;
+    let token = ops::registration::register(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
+    Ok(Json(json!({ "token": token })))
+}

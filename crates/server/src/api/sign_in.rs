@@ -1,0 +1,43 @@
+//! `GET|POST /auth/{actor_type}/{auth_provider}`: signing in.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use vestibule_engine::error::Error;
+use vestibule_engine::ops;
+use vestibule_engine::provider::emailpass;
+
+use crate::error::ApiError;
+use crate::extract::App;
+use crate::extract::body::Body;
+use crate::extract::client::Caller;
+use crate::extract::gate::Gate;
+use crate::extract::tenant::CurrentTenant;
+
+/// An address and a password out of a body; other fields are ignored.
+pub(super) fn credentials(body: &Value) -> Result<(String, String), Error> {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+    let password = text("password").ok_or_else(|| Error::unauthorized("Password should be a string"))?;
+    let email = text("email").ok_or_else(|| Error::unauthorized("Email should be a string"))?;
+    Ok((email, password))
+}
+
+pub async fn post(
+    State(app): State<App>,
+    Body(body): Body,
+    CurrentTenant(tenant): CurrentTenant,
+    Caller(client): Caller,
+    gate: Gate,
+) -> Result<Json<Value>, ApiError> {
+    gate.require_installed()?;
+    let (email, password) = credentials(&body)?;
+    let email = emailpass::address(&email)?;
+    let token = ops::sign_in::sign_in(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
+    Ok(Json(json!({ "token": token })))
+}
+
+/// A provider with passwords reads them from the body alone, so a GET has none.
+pub async fn get(gate: Gate) -> Result<Json<Value>, ApiError> {
+    gate.require_installed()?;
+    Err(Error::unauthorized("Password should be a string").into())
+}

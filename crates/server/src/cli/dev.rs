@@ -1,0 +1,102 @@
+//! `vestibule dev`: the whole product with nothing to configure.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
+use vestibule_engine::model::customer::{Change, Profile};
+use vestibule_engine::model::identity::ActorType;
+use vestibule_engine::model::tenant::{Secret, Tenant, TenantSettings};
+use vestibule_engine::ops::{self, Client};
+use vestibule_engine::provider::emailpass;
+use vestibule_engine::{Engine, Surroundings};
+
+use super::{Failure, serve};
+
+const SHOPS: [(&str, &str); 2] = [("acme", "Acme"), ("globex", "Globex")];
+/// The first of the shops answers where no host names one.
+const DEFAULT_SHOP: &str = "acme";
+/// The demo customer of the default shop.
+const CUSTOMER: &str = "customer@gmail.com";
+const PASSWORD: &str = "correct-horse-9-battery";
+
+#[derive(Args)]
+pub struct Dev {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    listen: SocketAddr,
+    /// Where to keep the database.
+    #[arg(long, default_value = "vestibule-data", value_name = "DIR")]
+    data: PathBuf,
+}
+
+impl Dev {
+    pub async fn run(self) -> Result<(), Failure> {
+        if !self.listen.ip().is_loopback() {
+            return Err(Failure::Usage("dev listens on loopback only: its keys and passwords are published".into()));
+        }
+        std::fs::create_dir_all(&self.data).map_err(|e| Failure::Failed(format!("{}: {e}", self.data.display())))?;
+        let listener = serve::listen(self.listen).await?;
+        let address = listener.local_addr().map_err(|e| Failure::Failed(e.to_string()))?;
+        let engine = Engine::open(self.config(address), Surroundings::default()).await?;
+        let shop = ops::tenant::by_slug(&engine, DEFAULT_SHOP).await?;
+        demo_customer(&engine, &shop).await?;
+        greet(&engine, address);
+        serve::until_told(engine, listener).await
+    }
+
+    fn config(&self, address: SocketAddr) -> Config {
+        let tenants = SHOPS.map(|(slug, name)| {
+            let mut shop = TenantSettings { slug: slug.into(), publishable_keys: vec![publishable_key(slug)], ..TenantSettings::default() };
+            shop.mail.from = Some(format!("{name} <no-reply@{slug}.localhost>"));
+            shop.mail.transport = Some(Secret::new("inbox"));
+            shop
+        });
+        Config {
+            server: Server { listen: address, default_tenant: Some(DEFAULT_SHOP.into()), development: true, ..Server::default() },
+            database: Database { url: Secret::new(format!("sqlite://{}", self.data.join("vestibule.db").display())) },
+            keys: Keys::default(),
+            outbound: Outbound { allow_private: vec![ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into()] },
+            tenants: tenants.into(),
+        }
+    }
+}
+
+/// The same key at every start: what a storefront has configured goes on working.
+fn publishable_key(slug: &str) -> String {
+    use std::fmt::Write;
+    ops::api_key::digest(&format!("vestibule dev {slug}")).iter().fold(String::from("pk_"), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Signs the demo customer up, as a storefront would, unless an earlier start did.
+async fn demo_customer(engine: &Arc<Engine>, shop: &Arc<Tenant>) -> Result<(), Failure> {
+    let email = emailpass::address(CUSTOMER)?;
+    let client = Client { ip: [127, 0, 0, 1].into() };
+    let Ok(token) = ops::registration::register(engine, shop, &client, &ActorType::customer(), &email, PASSWORD).await else { return Ok(()) };
+    let Some(caller) = ops::session::authenticate(engine, shop, &token).await? else { return Ok(()) };
+    let name = |text: &str| Change::Set(Some(text.to_owned()));
+    let profile = Profile { first_name: name("Robin"), last_name: name("Demo"), ..Profile::default() };
+    ops::customer::create(engine, shop, &caller, Some(CUSTOMER), profile).await?;
+    Ok(())
+}
+
+fn greet(engine: &Engine, address: SocketAddr) {
+    println!("Vestibule is running for development. Stop it with Ctrl-C.\n");
+    for shop in &engine.config.tenants {
+        let base = if shop.slug == DEFAULT_SHOP { format!("http://{address}") } else { format!("http://{}.localhost:{}", shop.slug, address.port()) };
+        println!("{}\n  store API        {base}", shop.slug);
+        for key in &shop.publishable_keys {
+            println!("  publishable key  {key}");
+        }
+        println!("  reset page       http://{}.localhost:{}/account/reset-password", shop.slug, address.port());
+    }
+    println!("\nmail inbox         http://{address}/dev/inbox");
+    println!("demo customer      {CUSTOMER}   password {PASSWORD}");
+    println!("\nAsk for a password reset, then open the inbox:\n");
+    println!("curl -X POST \"http://{address}/auth/customer/emailpass/reset-password\" -H \"Content-Type: application/json\" -d '{CUSTOMER}'");
+}

@@ -1,0 +1,281 @@
+//! Loads the configuration and judges it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use vestibule_engine::config::Config;
+use vestibule_engine::crypto::keyring::MasterKey;
+use vestibule_engine::model::event::EventName;
+use vestibule_engine::model::tenant::{Algorithm, TenantSettings, is_slug, well_known_secrets};
+use vestibule_engine::notify::inbox::Inbox;
+use vestibule_engine::notify::provider_for;
+use vestibule_engine::ops::api_key::{Kind, is_well_formed};
+use vestibule_engine::ops::event;
+use vestibule_engine::ports::clock::Clock;
+
+/// Environment variables that set something: `VESTIBULE__SECTION__KEY`.
+const PREFIX: &str = "VESTIBULE__";
+/// Shortest shared secret for HS256, in bytes: as long as the hash (RFC 7518 section 3.2).
+const SECRET_BYTES: usize = 32;
+
+/// What is wrong, and what only deserves a word.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub errors: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads the file and lays the environment over it.
+///
+/// # Errors
+/// In words, with line and column: a file that cannot be read, an unknown key, a value of the wrong type.
+pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let overlay = overlay(environment)?;
+    let direct = toml::from_str::<Config>(&text).map_err(|e| explain(path, &e));
+    if overlay.is_empty() {
+        return direct;
+    }
+    // The environment may supply what the file lacks, but not mend what it has wrong.
+    if let Err(problem) = direct
+        && !problem.contains("missing field")
+    {
+        return Err(problem);
+    }
+    let mut table: toml::Table = toml::from_str(&text).map_err(|e| explain(path, &e))?;
+    for (keys, value) in overlay {
+        place(&mut table, &keys, value)?;
+    }
+    table.try_into().map_err(|e: toml::de::Error| format!("{} with the environment: {}", path.display(), e.message()))
+}
+
+fn overlay(environment: impl Iterator<Item = (String, String)>) -> Result<Vec<(Vec<String>, toml::Value)>, String> {
+    let mut out = Vec::new();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let (rest, value) = match rest.strip_suffix("_FILE") {
+            Some(rest) => (rest, std::fs::read_to_string(&value).map_err(|e| format!("{name}: {value}: {e}"))?.trim_end().to_owned()),
+            None => (rest, value),
+        };
+        let keys: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+        let typed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v")).filter(|v| !v.is_str());
+        out.push((keys, typed.unwrap_or(toml::Value::String(value))));
+    }
+    out.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(out)
+}
+
+fn place(table: &mut toml::Table, keys: &[String], value: toml::Value) -> Result<(), String> {
+    match keys {
+        [] => Ok(()),
+        [last] => {
+            table.insert(last.clone(), value);
+            Ok(())
+        }
+        [first, rest @ ..] => match table.entry(first.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
+            toml::Value::Table(inner) => place(inner, rest, value),
+            _ => Err(format!("{PREFIX}{}: `{first}` is no section", keys.join("__").to_ascii_uppercase())),
+        },
+    }
+}
+
+/// A parse error in one line, with the known key that the unknown one resembles most.
+fn explain(path: &Path, e: &toml::de::Error) -> String {
+    let text = e.to_string();
+    let place = text.lines().next().unwrap_or_default().trim_start_matches("TOML parse error ").to_owned();
+    let mut message = e.message().to_owned();
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let mut names = rest.split('`');
+        let unknown = names.next().unwrap_or_default().to_owned();
+        let nearest =
+            names.skip(1).step_by(2).min_by_key(|known| distance(&unknown, known)).filter(|known| distance(&unknown, known) <= 3).map(str::to_owned);
+        if let Some(nearest) = nearest {
+            message = format!("unknown key `{unknown}`; did you mean `{nearest}`?");
+        }
+    }
+    format!("{} {place}: {message}", path.display())
+}
+
+/// How many characters must be changed, added or left out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (above, y) in row.iter_mut().skip(1).zip(b.chars()) {
+            let here = (diagonal + usize::from(x != y)).min(*above + 1).min(left + 1);
+            diagonal = *above;
+            *above = here;
+            left = here;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Judges a configuration. What is relaxed on a machine that nobody else can reach is a warning there and an error elsewhere.
+#[must_use]
+pub fn judge(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    let local = config.server.is_local();
+    if let Some(master) = &config.keys.master {
+        findings.errors.extend(MasterKey::from_base64(master.expose()).err().map(|e| format!("keys.master: {e}")));
+    } else {
+        findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into());
+    }
+    let mut slugs = HashSet::new();
+    let mut hosts = HashSet::new();
+    for tenant in &config.tenants {
+        if !slugs.insert(&tenant.slug) {
+            findings.errors.push(format!("tenants: the slug `{}` is declared twice", tenant.slug));
+        }
+        for host in &tenant.hosts {
+            if !hosts.insert(host.to_ascii_lowercase()) {
+                findings.errors.push(format!("tenants: the host `{host}` is declared twice"));
+            }
+        }
+        tenant_findings(tenant, local, &mut findings);
+    }
+    findings
+}
+
+impl Findings {
+    fn relaxed(&mut self, local: bool, text: String) {
+        if local { self.warnings.push(text) } else { self.errors.push(text) }
+    }
+}
+
+fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings) {
+    let slug = &tenant.slug;
+    let mut wrong = |text: String| findings.errors.push(format!("tenant {slug}: {text}"));
+    if !is_slug(slug) {
+        wrong("the slug must be 1 to 40 of a-z, 0-9 and -, with no - at an end".into());
+    }
+    if !tenant.publishable_keys.iter().all(|key| is_well_formed(Kind::Publishable, key)) {
+        wrong("publishable_keys must be pk_ and 64 hexadecimal digits".into());
+    }
+    if !tenant.secret_keys.iter().all(|key| is_well_formed(Kind::Secret, key.expose())) {
+        wrong("secret_keys must be sk_ and 64 hexadecimal digits".into());
+    }
+    if tenant.reset_url.as_ref().is_some_and(|url| url::Url::parse(&url.replace("{locale}", "en")).is_err()) {
+        wrong("reset_url must be an absolute URL".into());
+    }
+    if tenant.tokens.reset_ttl.0.as_secs() > 3_600 {
+        wrong("tokens.reset_ttl must be at most 1h".into());
+    }
+    if tenant.tokens.session_max_age < tenant.tokens.ttl {
+        wrong("tokens.session_max_age must not be below tokens.ttl".into());
+    }
+    if tenant.passwords.min_length == 0 || tenant.passwords.min_length > 128 {
+        wrong("passwords.min_length must be between 1 and 128".into());
+    }
+    for hook in &tenant.webhooks {
+        let bytes = hook.secret.expose().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()).map_or(0, |b| b.len());
+        if !(24..=64).contains(&bytes) {
+            wrong(format!("webhooks: the secret of {} must be whsec_ and 24 to 64 bytes in base64", hook.url));
+        }
+        for pattern in &hook.events {
+            if !EventName::ALL.into_iter().any(|name| name.matches(pattern)) {
+                wrong(format!("webhooks: `{pattern}` matches no event"));
+            }
+        }
+    }
+    if let Some(transport) = &tenant.mail.transport {
+        if let Err(e) = provider_for(transport.expose(), slug, &Inbox::new(Clock::System)) {
+            wrong(format!("mail.transport: {e}"));
+        }
+        if tenant.mail.from.is_none() && transport.expose() != "inbox" {
+            wrong("mail.from is required to send mail".into());
+        }
+    }
+    secret_findings(tenant, local, findings);
+    findings.warnings.extend(event::warnings(tenant));
+}
+
+fn secret_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings) {
+    let slug = &tenant.slug;
+    match (tenant.tokens.algorithm, tenant.tokens.secret.as_ref().map(vestibule_engine::model::tenant::Secret::expose)) {
+        (Algorithm::Hs256, None | Some("")) => findings.errors.push(format!("tenant {slug}: tokens.secret is required for HS256")),
+        (Algorithm::Hs256, Some(secret)) if well_known_secrets().contains(secret.to_ascii_lowercase().as_str()) => {
+            findings.relaxed(local, format!("tenant {slug}: tokens.secret is a well-known word; anybody can make tokens"));
+        }
+        (Algorithm::Hs256, Some(secret)) if secret.len() < SECRET_BYTES => {
+            findings.relaxed(local, format!("tenant {slug}: tokens.secret is shorter than {SECRET_BYTES} bytes"));
+        }
+        (Algorithm::EdDsa, Some(_)) => findings.errors.push(format!("tenant {slug}: tokens.secret is for HS256 only")),
+        _ => {}
+    }
+    let inbox = tenant.mail.transport.as_ref().is_some_and(|t| t.expose() == "inbox");
+    if inbox {
+        findings.relaxed(local, format!("tenant {slug}: mail goes to the development inbox and to nobody else"));
+    }
+}
+
+/// The path of the configuration file: the flag, or `VESTIBULE_CONFIG` (read by the flag's parser).
+///
+/// # Errors
+/// If neither names one.
+pub fn required(path: Option<PathBuf>) -> Result<PathBuf, String> {
+    path.ok_or_else(|| "name the configuration file with --config FILE or VESTIBULE_CONFIG".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vestibule.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&path, environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    const LEAST: &str = "[database]\nurl = \"sqlite://x.db\"\n";
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
+        let e = load_text(&format!("{LEAST}[server]\nlisen = \"127.0.0.1:1\"\n"), &[]).unwrap_err();
+        assert!(e.contains("line 4") && e.contains("did you mean `listen`"), "{e}");
+        let e = load_text(&format!("{LEAST}[[tenants]]\nslug = \"a\"\n[tenants.tokens]\ntll = \"1d\"\n"), &[]).unwrap_err();
+        assert!(e.contains("did you mean `ttl`"), "{e}");
+    }
+
+    #[test]
+    fn the_environment_wins_and_files_hold_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "from-a-file\n").unwrap();
+        let environment = [
+            ("VESTIBULE__SERVER__LISTEN", "127.0.0.1:1234"),
+            ("VESTIBULE__KEYS__MASTER_FILE", secret.to_str().unwrap()),
+            ("VESTIBULE__DATABASE__URL", "sqlite://y.db"),
+        ];
+        let config = load_text("", &environment).unwrap();
+        assert_eq!(config.server.listen.port(), 1234);
+        assert_eq!(config.keys.master.unwrap().expose(), "from-a-file");
+        assert_eq!(config.database.url.expose(), "sqlite://y.db");
+        assert!(load_text(LEAST, &[("VESTIBULE__SERVER__LISEN", "x")]).is_err(), "an unknown variable is an unknown key");
+    }
+
+    #[test]
+    fn r14_weak_secrets_are_errors_unless_nobody_else_can_reach_the_server() {
+        let tenant = "[[tenants]]\nslug = \"acme\"\n[tenants.tokens]\nalgorithm = \"HS256\"\n";
+        for secret in ["supersecret", "short", "SuperSecret"] {
+            let text = format!("{LEAST}[server]\nLISTEN\n{tenant}secret = \"{secret}\"\n");
+            let local = judge(&load_text(&text.replace("LISTEN", "listen = \"127.0.0.1:0\""), &[]).unwrap());
+            assert!(local.errors.is_empty(), "{:?}", local.errors);
+            assert!(local.warnings.iter().any(|w| w.contains("tokens.secret")), "{secret}");
+            for public in ["listen = \"0.0.0.0:0\"", "listen = \"127.0.0.1:0\"\npublic_url = \"https://id.example.com\""] {
+                let findings = judge(&load_text(&text.replace("LISTEN", public), &[]).unwrap());
+                assert!(findings.errors.iter().any(|w| w.contains("tokens.secret")), "{secret} {public}");
+                assert!(findings.errors.iter().any(|w| w.contains("keys.master")), "{public}");
+            }
+        }
+        let missing = judge(&load_text(&format!("{LEAST}{tenant}"), &[]).unwrap());
+        assert!(missing.errors.iter().any(|w| w.contains("required for HS256")));
+    }
+}

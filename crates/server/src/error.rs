@@ -1,0 +1,111 @@
+//! Errors on the wire. The only file that chooses a status.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+use vestibule_engine::error::{Code, Error};
+
+/// What a handler fails with.
+#[derive(Debug)]
+pub enum ApiError {
+    Engine(Error),
+    /// There is no such route, or not with this method.
+    NoRoute(String),
+    /// The body is larger than what is read.
+    TooLarge,
+    /// A charset or content encoding that is not read; the text names it.
+    Unsupported(String),
+}
+
+impl<E: Into<Error>> From<E> for ApiError {
+    fn from(e: E) -> Self {
+        Self::Engine(e.into())
+    }
+}
+
+/// Marks an answer whose body is to be negotiated: the plain word for everybody who did not ask for JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainUnauthorized;
+
+/// Marks an answer that must name the Idempotency-Key to retry with.
+#[derive(Debug, Clone, Copy)]
+pub struct Retryable;
+
+/// The body of the 409 as the API description prints it.
+const CONFLICT_TYPE: &str = "QueryRunnerAlreadyReleasedError";
+
+/// The status of each kind of failure.
+#[must_use]
+pub const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidData | Code::NotAllowed => StatusCode::BAD_REQUEST,
+        Code::Unauthorized | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Conflict => StatusCode::CONFLICT,
+        Code::Duplicate => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        Code::HashingFailed | Code::StorageFailed | Code::Unexpected => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// The `type` and `code` of each kind of failure.
+const fn names(code: Code) -> (&'static str, Option<&'static str>) {
+    match code {
+        Code::InvalidData => ("invalid_data", None),
+        Code::NotAllowed => ("not_allowed", None),
+        Code::Unauthorized | Code::Unauthenticated => ("unauthorized", None),
+        Code::Forbidden => ("forbidden", None),
+        Code::NotFound => ("not_found", None),
+        Code::Duplicate => ("duplicate_error", Some("invalid_request_error")),
+        Code::Conflict => (CONFLICT_TYPE, Some("unknown_error")),
+        Code::TooManyRequests => ("too_many_requests", None),
+        Code::Busy => ("service_unavailable", None),
+        Code::HashingFailed | Code::StorageFailed => ("database_error", Some("api_error")),
+        Code::Unexpected => ("unknown_error", Some("unknown_error")),
+    }
+}
+
+fn body(kind: &str, code: Option<&str>, message: &str) -> Json<serde_json::Value> {
+    Json(match code {
+        Some(code) => json!({"code": code, "type": kind, "message": message}),
+        None => json!({"type": kind, "message": message}),
+    })
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Engine(e) => engine_error(&e),
+            Self::NoRoute(what) => (StatusCode::NOT_FOUND, body("not_found", None, &format!("Cannot {what}"))).into_response(),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, body("unknown_error", None, "request entity too large")).into_response(),
+            Self::Unsupported(text) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, body("unknown_error", None, &text)).into_response(),
+        }
+    }
+}
+
+fn engine_error(e: &Error) -> Response {
+    let status = status(e.code);
+    if status.is_server_error() {
+        tracing::error!(error = %e, "a request failed");
+    } else {
+        tracing::debug!(error = %e, "a request was refused");
+    }
+    let (kind, code) = names(e.code);
+    let mut response = (status, body(kind, code, &e.message)).into_response();
+    if let Some(wait) = e.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if e.message == "Unauthorized" {
+            response.extensions_mut().insert(PlainUnauthorized);
+        }
+    }
+    if e.code == Code::Conflict {
+        response.extensions_mut().insert(Retryable);
+    }
+    response
+}

@@ -1,0 +1,52 @@
+//! Who you are is the type of a handler's argument.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use vestibule_engine::error::Error;
+use vestibule_engine::model::ids::CustomerId;
+use vestibule_engine::ops::session;
+
+use super::App;
+use super::tenant::CurrentTenant;
+use crate::error::ApiError;
+
+/// A login of the actor type `customer`, with or without a customer.
+pub struct CustomerLogin(pub session::Caller);
+
+/// A customer who is signed in.
+pub struct SignedInCustomer(pub CustomerId);
+
+/// The token of `Authorization: Bearer …`: the scheme in any case, any number of spaces, one header only.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let mut words = value.to_str().ok()?.split_ascii_whitespace();
+    let (scheme, token) = (words.next()?, words.next()?);
+    (scheme.eq_ignore_ascii_case("bearer") && words.next().is_none()).then_some(token)
+}
+
+impl FromRequestParts<App> for CustomerLogin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
+        let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
+        let caller = session::authenticate(&app.engine, &tenant, token).await?.ok_or_else(Error::unauthenticated)?;
+        if caller.claims.actor_type != "customer" {
+            return Err(Error::unauthenticated().into());
+        }
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<App> for SignedInCustomer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let CustomerLogin(caller) = CustomerLogin::from_request_parts(parts, app).await?;
+        let id = caller.claims.actor_id.parse().map_err(|()| Error::unauthenticated())?;
+        Ok(Self(id))
+    }
+}

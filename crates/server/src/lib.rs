@@ -1,0 +1,12 @@
+//! HTTP and the command line of Vestibule. Everything it does is in the engine.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod router;
+pub mod wire;
+
+mod api;
+mod error;
+mod extract;
+mod pages;

@@ -1,0 +1,7 @@
+//! `vestibule`: see `vestibule --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vestibule::cli::main()
+}

@@ -1,0 +1,80 @@
+//! Every route: method, path, handler, and who may call.
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use http::Method;
+
+use crate::error::ApiError;
+use crate::extract::App;
+use crate::{api, pages};
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayCall {
+    Anyone,
+    /// A reset token as bearer.
+    ResetToken,
+    /// A publishable key, and the token of a customer's login, with or without a customer.
+    CustomerLogin,
+    /// A publishable key, and the token of a customer.
+    Customer,
+    /// Anyone, in `vestibule dev` only.
+    Development,
+}
+
+/// A route.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub may_call: MayCall,
+    handler: fn() -> MethodRouter<App>,
+}
+
+const fn route(method: Method, path: &'static str, may_call: MayCall, handler: fn() -> MethodRouter<App>) -> Route {
+    Route { method, path, may_call, handler }
+}
+
+/// The table.
+pub const ROUTES: &[Route] = &[
+    route(Method::GET, "/health", MayCall::Anyone, || get(api::health::live)),
+    route(Method::GET, "/livez", MayCall::Anyone, || get(api::health::live)),
+    route(Method::GET, "/readyz", MayCall::Anyone, || get(api::health::ready)),
+    route(Method::GET, "/.well-known/jwks.json", MayCall::Anyone, || get(api::jwks::get)),
+    route(Method::GET, "/auth/{actor_type}/{auth_provider}", MayCall::Anyone, || get(api::sign_in::get)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}", MayCall::Anyone, || post(api::sign_in::post)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}/register", MayCall::Anyone, || post(api::registration::post)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}/reset-password", MayCall::Anyone, || post(api::password_reset::request)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}/update", MayCall::ResetToken, || post(api::password_reset::update)),
+    route(Method::POST, "/store/customers", MayCall::CustomerLogin, || post(api::customer::create)),
+    route(Method::GET, "/store/customers/me", MayCall::Customer, || get(api::customer::me)),
+    route(Method::POST, "/store/customers/me", MayCall::Customer, || post(api::customer::update)),
+    route(Method::GET, "/account/reset-password", MayCall::Anyone, || get(pages::password_reset::show)),
+    route(Method::POST, "/account/reset-password", MayCall::Anyone, || post(pages::password_reset::complete)),
+    route(Method::POST, "/account/reset-password/request", MayCall::Anyone, || post(pages::password_reset::request)),
+    route(Method::GET, "/account/assets/{name}", MayCall::Anyone, || get(pages::asset)),
+    route(Method::GET, "/t/{slug}/account/reset-password", MayCall::Anyone, || get(pages::password_reset::show)),
+    route(Method::POST, "/t/{slug}/account/reset-password", MayCall::Anyone, || post(pages::password_reset::complete)),
+    route(Method::POST, "/t/{slug}/account/reset-password/request", MayCall::Anyone, || post(pages::password_reset::request)),
+    route(Method::GET, "/t/{slug}/account/assets/{name}", MayCall::Anyone, || get(pages::slug_asset)),
+    route(Method::GET, "/dev/inbox", MayCall::Development, || get(pages::inbox::list)),
+    route(Method::GET, "/dev/inbox.json", MayCall::Development, || get(pages::inbox::json)),
+    route(Method::GET, "/dev/inbox/{id}", MayCall::Development, || get(pages::inbox::show)),
+    route(Method::GET, "/dev/inbox/{id}/html", MayCall::Development, || get(pages::inbox::html)),
+];
+
+/// The table as a router. Without `development` its routes do not exist.
+#[must_use]
+pub fn router(app: App) -> Router {
+    let exists = |route: &&Route| route.may_call != MayCall::Development || app.engine.config.server.development;
+    let mut router = Router::new();
+    for route in ROUTES.iter().filter(exists) {
+        router = router.route(route.path, (route.handler)());
+    }
+    // There is never a 405: what a path does not do, it does not have.
+    router.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
+}
+
+async fn no_route(method: Method, uri: http::Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::NoRoute(format!("{method} {path}"))
+}

@@ -1,0 +1,227 @@
+//! What happens to every request before its handler and after: path, tenant, CORS, body, headers.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use url::Url;
+use vestibule_engine::error::Error;
+use vestibule_engine::model::tenant::Tenant;
+
+use crate::error::{ApiError, PlainUnauthorized, Retryable};
+use crate::extract::App;
+use crate::extract::body;
+use crate::extract::client::Peer;
+use crate::extract::tenant::resolve;
+
+/// How long a client may take to send a body.
+const BODY_DEADLINE: Duration = Duration::from_secs(20);
+const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
+
+/// The router with what surrounds it.
+#[derive(Clone)]
+pub struct Wire {
+    pub app: App,
+    pub router: Router,
+    /// Holds the requests that change something: they finish although their client leaves.
+    pub tasks: TaskTracker,
+}
+
+/// Which origins may call, and whether a tenant is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Area {
+    Store,
+    Auth,
+    Admin,
+    /// Needs a tenant, and no other origin may call.
+    Pages,
+    /// Needs no tenant.
+    Bare,
+}
+
+impl Area {
+    fn of(path: &str) -> Self {
+        match path.split('/').nth(1).unwrap_or_default() {
+            "store" => Self::Store,
+            "auth" => Self::Auth,
+            "admin" => Self::Admin,
+            "account" | ".well-known" => Self::Pages,
+            _ => Self::Bare,
+        }
+    }
+}
+
+impl Wire {
+    /// Answers one request.
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Body>) -> Response {
+        let (mut parts, body) = request.into_parts();
+        if let Some(uri) = normalised(&parts.uri) {
+            parts.uri = uri;
+        }
+        parts.extensions.insert(Peer(peer));
+        let area = Area::of(parts.uri.path());
+        let resolved = if area == Area::Bare { None } else { Some(resolve(&self.app, &parts.uri, &parts.headers).await) };
+        let tenant = resolved.as_ref().and_then(|r| r.0.as_ref().ok()).cloned();
+        let asked = Asked::of(&self.app, area, tenant.as_deref(), &parts.method, &parts.headers);
+        if asked.preflight {
+            return asked.finish(&self.app, StatusCode::NO_CONTENT.into_response());
+        }
+        if let Some(resolved) = resolved {
+            parts.extensions.insert(resolved);
+        }
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let body = if changes {
+            match tokio::time::timeout(BODY_DEADLINE, body::read(&parts.headers, body)).await {
+                Ok(Ok(raw)) => {
+                    parts.extensions.insert(raw);
+                    Body::empty()
+                }
+                Ok(Err(refused)) => return asked.finish(&self.app, refused.into_response()),
+                Err(_) => return asked.finish(&self.app, ApiError::from(Error::invalid("The body took too long to arrive")).into_response()),
+            }
+        } else {
+            body
+        };
+        let work = AssertUnwindSafe(self.router.clone().oneshot(Request::from_parts(parts, body))).catch_unwind();
+        let outcome = if changes { self.tasks.spawn(work).await.ok() } else { Some(work.await) };
+        let response = match outcome {
+            Some(Ok(Ok(response))) => response,
+            _ => ApiError::from(Error::unexpected("a handler panicked")).into_response(),
+        };
+        asked.finish(&self.app, response)
+    }
+}
+
+/// The path without a trailing slash, and with the fixed words in lower case. `None`: it is so already.
+fn normalised(uri: &Uri) -> Option<Uri> {
+    const WORDS: &[&str] = &["auth", "store", "admin", "customers", "me", "register", "reset-password", "update", "callback", "account", "health"];
+    let path = uri.path();
+    let trimmed = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    let lower: Cow<'_, str> = if trimmed.bytes().any(|b| b.is_ascii_uppercase()) {
+        let segment = |s: &str| WORDS.iter().find(|w| w.eq_ignore_ascii_case(s)).map_or_else(|| s.to_owned(), |w| (*w).to_owned());
+        Cow::Owned(trimmed.split('/').map(segment).collect::<Vec<_>>().join("/"))
+    } else {
+        Cow::Borrowed(trimmed)
+    };
+    if lower == path {
+        return None;
+    }
+    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{lower}{query}").parse().ok();
+    Uri::from_parts(parts).ok()
+}
+
+/// What of a request its answer's headers depend on.
+struct Asked {
+    area: Area,
+    preflight: bool,
+    origin: Option<HeaderValue>,
+    headers: Option<HeaderValue>,
+    wants_json: bool,
+    idempotency_key: Option<HeaderValue>,
+    https: bool,
+}
+
+impl Asked {
+    fn of(app: &App, area: Area, tenant: Option<&Tenant>, method: &Method, headers: &HeaderMap) -> Self {
+        let cors = matches!(area, Area::Store | Area::Auth | Area::Admin) && tenant.is_some();
+        let server = &app.engine.config.server;
+        let origin =
+            headers.get(header::ORIGIN).filter(|origin| cors && tenant.is_some_and(|t| allows(server.development, t, area, origin))).cloned();
+        Self {
+            area: if cors || area == Area::Pages { area } else { Area::Bare },
+            preflight: cors && method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
+            origin,
+            headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            wants_json: wants_json(headers),
+            idempotency_key: headers.get("idempotency-key").cloned(),
+            https: !server.is_local(),
+        }
+    }
+
+    fn finish(mut self, app: &App, mut response: Response) -> Response {
+        if response.extensions().get::<PlainUnauthorized>().is_some() && !self.wants_json {
+            let challenge = response.headers().get(header::WWW_AUTHENTICATE).cloned();
+            response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
+            response.headers_mut().extend(challenge.map(|c| (header::WWW_AUTHENTICATE, c)));
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+        }
+        if response.extensions().get::<Retryable>().is_some() {
+            let key = self.idempotency_key.take().or_else(|| HeaderValue::from_str(&app.engine.rng.uuid()).ok());
+            response.headers_mut().extend(key.map(|k| (HeaderName::from_static("idempotency-key"), k)));
+        }
+        self.cors(response.headers_mut());
+        self.secure(response.headers_mut());
+        response
+    }
+
+    fn cors(&mut self, headers: &mut HeaderMap) {
+        if !matches!(self.area, Area::Store | Area::Auth | Area::Admin) {
+            return;
+        }
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Idempotency-Key, Retry-After, WWW-Authenticate"));
+        headers.extend(self.origin.take().map(|origin| (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)));
+        if self.preflight {
+            headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+            headers.extend(self.headers.take().map(|names| (header::ACCESS_CONTROL_ALLOW_HEADERS, names)));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    }
+
+    fn secure(&self, headers: &mut HeaderMap) {
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+        if self.area != Area::Bare {
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        }
+        if self.https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+    }
+}
+
+/// Whether `Accept` names JSON and does not refuse it.
+fn wants_json(headers: &HeaderMap) -> bool {
+    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    ranges.map(|range| range.split(';').map(str::trim).collect::<Vec<_>>()).any(|range| {
+        let names = range.first().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+        let quality = range.iter().skip(1).find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
+        names && quality.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0))
+    })
+}
+
+/// Whether a page at `origin` may call. In development any page of this machine may.
+fn allows(development: bool, tenant: &Tenant, area: Area, origin: &HeaderValue) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let cors = &tenant.settings.cors;
+    let listed = match area {
+        Area::Store => &cors.store,
+        Area::Auth => &cors.auth,
+        Area::Admin => &cors.admin,
+        Area::Pages | Area::Bare => return false,
+    };
+    listed.iter().any(|allowed| allowed == origin) || (development && is_loopback(origin))
+}
+
+fn is_loopback(origin: &str) -> bool {
+    Url::parse(origin).is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    })
+}

@@ -1,0 +1,7 @@
+//! The product from outside: real HTTP, a real mail server, both databases.
+
+mod support;
+
+mod password_reset;
+mod tidy;
+mod walk;
