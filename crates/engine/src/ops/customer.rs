@@ -12,7 +12,7 @@ use crate::model::event::EventName;
 use crate::model::ids::{CustomerId, IdentityId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
-use crate::ops::session::Caller;
+use crate::ops::session::{self, Caller};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
@@ -86,10 +86,22 @@ fn not_found(id: CustomerId) -> Error {
     Error::new(Code::NotFound, format!("Customer with id: {id} was not found"))
 }
 
-/// The customer with this id.
-pub async fn get(engine: &Engine, tenant: &Tenant, id: CustomerId) -> Result<Customer> {
+/// The customer whom `token` names: what `session::authenticate` does, and the profile in the same statement.
+///
+/// # Errors
+/// `Unauthenticated` for a token that is not a live one of a customer, `NotFound` if the customer is gone.
+pub async fn me(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Customer> {
+    let caller =
+        session::verified(engine, tenant, token).filter(|caller| caller.claims.actor_type == "customer").ok_or_else(Error::unauthenticated)?;
+    let id: CustomerId = caller.claims.actor_id.parse().map_err(|()| Error::unauthenticated())?;
     let tenant_id = tenant.id;
-    engine.db.read(move |reader| Box::pin(store::customer::by_id(reader, tenant_id, id))).await?.ok_or_else(|| not_found(id))
+    let found = engine.db.read(move |reader| Box::pin(store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id))).await?;
+    match found {
+        Some(customer) => Ok(customer),
+        // Which of the two is missing decides the answer.
+        None if session::authenticate(engine, tenant, token).await?.is_some() => Err(not_found(id)),
+        None => Err(Error::unauthenticated()),
+    }
 }
 
 /// Changes what a customer may say of itself.

@@ -78,9 +78,15 @@ fn wire_actor_id(actor: &ActorType, bare: &str) -> String {
 
 /// The caller whom `token` names, if it verifies and its session neither ended nor expired. The row is read at every use.
 pub async fn authenticate(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Option<Caller>> {
-    let Some(claims) = engine.tokens.verify_session(&tenant.keys, tenant.id, &tenant.slug, token, engine.clock.now()) else { return Ok(None) };
-    let (Ok(session), Ok(claimed)) = (claims.sid.parse::<SessionId>(), claims.auth_identity_id.parse::<IdentityId>()) else { return Ok(None) };
-    let tenant_id = tenant.id;
+    let Some(caller) = verified(engine, tenant, token) else { return Ok(None) };
+    let (tenant_id, session) = (tenant.id, caller.session);
     let live = engine.db.read(move |reader| Box::pin(store::session::live(reader, tenant_id, session))).await?;
-    Ok(live.filter(|identity| *identity == claimed).map(|identity| Caller { claims, session, identity }))
+    Ok(live.filter(|identity| *identity == caller.identity).map(|_| caller))
+}
+
+/// Whom a token names whose signature and times are right. Its session may have ended: read the row.
+pub(super) fn verified(engine: &Engine, tenant: &Tenant, token: &str) -> Option<Caller> {
+    let claims = engine.tokens.verify_session(&tenant.keys, tenant.id, &tenant.slug, token, engine.clock.now())?;
+    let (session, identity) = (claims.sid.parse().ok()?, claims.auth_identity_id.parse().ok()?);
+    Some(Caller { claims, session, identity })
 }

@@ -16,9 +16,15 @@ use crate::store::{self, Reader, Tx, tenant::TenantRow};
 /// How long a cached tenant is believed before its version is read again.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Tenants that were used lately, ready for use. At most as many as there are.
+/// How many hosts are remembered. Any host may fall to the default tenant, so strangers choose what stands here.
+const HOSTS: usize = 4_096;
+
+/// Tenants that were used lately, ready for use, and the hosts that led to them.
 #[derive(Default)]
-pub struct Tenants(RwLock<HashMap<TenantId, Cached>>, RwLock<HashMap<String, TenantId>>);
+pub struct Tenants {
+    ready: RwLock<HashMap<TenantId, Cached>>,
+    hosts: RwLock<HashMap<String, (TenantId, Timestamp)>>,
+}
 
 struct Cached {
     tenant: Arc<Tenant>,
@@ -45,23 +51,22 @@ fn unknown_host() -> Error {
 /// `NotFound` for a host that belongs to nobody.
 pub async fn at_host(engine: &Engine, host: &str) -> Result<Arc<Tenant>> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let known = read_lock(&engine.tenants.1).get(&host).copied();
-    if let Some(id) = known
-        && let Some(tenant) = cached(engine, id).await?
+    let now = engine.clock.now();
+    let known = read_lock(&engine.tenants.hosts).get(&host).copied();
+    if let Some((id, at)) = known
+        && now.since(at) < FRESH
+        && let Some(tenant) = ready(engine, id)
     {
         return Ok(tenant);
     }
     let row = find_row(engine, &host).await?.filter(|row| row.disabled_at.is_none()).ok_or_else(unknown_host)?;
-    let tenant = load(engine, row).await?;
-    // Only hosts that are the tenant's own are remembered: what falls to the default tenant is for the client to choose.
-    if is_own_host(engine, &tenant, &host) {
-        engine.tenants.1.write().unwrap_or_else(PoisonError::into_inner).insert(host, tenant.id);
+    let tenant = current(engine, row).await?;
+    let mut hosts = write_lock(&engine.tenants.hosts);
+    if hosts.len() >= HOSTS {
+        hosts.clear();
     }
+    hosts.insert(host, (tenant.id, now));
     Ok(tenant)
-}
-
-fn is_own_host(engine: &Engine, tenant: &Tenant, host: &str) -> bool {
-    tenant.hosts.iter().any(|h| h == host) || slug_in(engine, host) == Some(&tenant.slug)
 }
 
 /// The slug in `{slug}.{tenant_domain}` or `{slug}.localhost`. May hold dots, and is then nobody's.
@@ -95,48 +100,51 @@ async fn find_row(engine: &Engine, host: &str) -> Result<Option<TenantRow>> {
 
 /// The tenant with this id, for work that carries its tenant along. `None`: it is gone or disabled.
 pub async fn by_id(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>> {
-    if let Some(tenant) = cached(engine, id).await? {
+    let checked = read_lock(&engine.tenants.ready).get(&id).map(|cached| (cached.tenant.clone(), cached.checked_at));
+    if let Some((tenant, at)) = checked
+        && engine.clock.now().since(at) < FRESH
+    {
         return Ok(Some(tenant));
     }
     let row = engine.db.read(move |reader| Box::pin(store::tenant::by_id(reader, id))).await?;
     match row.filter(|row| row.disabled_at.is_none()) {
-        Some(row) => load(engine, row).await.map(Some),
+        Some(row) => current(engine, row).await.map(Some),
         None => Ok(None),
     }
 }
 
 /// The tenant with this slug.
+///
+/// # Errors
+/// `NotFound` if there is none, or it is disabled.
 pub async fn by_slug(engine: &Engine, slug: &str) -> Result<Arc<Tenant>> {
     let wanted = slug.to_owned();
     let row = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &wanted).await })).await?;
-    let row = row.ok_or_else(|| Error::new(Code::NotFound, format!("There is no tenant `{slug}`")))?;
-    load(engine, row).await
+    let row = row.filter(|row| row.disabled_at.is_none()).ok_or_else(|| Error::new(Code::NotFound, format!("There is no open tenant `{slug}`")))?;
+    current(engine, row).await
 }
 
 fn read_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The cached tenant, if its version is still the newest.
-async fn cached(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>> {
-    let now = engine.clock.now();
-    let (tenant, checked_at) = match read_lock(&engine.tenants.0).get(&id) {
-        Some(cached) => (cached.tenant.clone(), cached.checked_at),
-        None => return Ok(None),
+fn write_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ready(engine: &Engine, id: TenantId) -> Option<Arc<Tenant>> {
+    read_lock(&engine.tenants.ready).get(&id).map(|cached| cached.tenant.clone())
+}
+
+/// The tenant of a row that was just read: the one that is ready, if it is of the same version.
+async fn current(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
+    let tenant = match ready(engine, row.id).filter(|ready| ready.version == row.version) {
+        Some(tenant) => tenant,
+        None => load(engine, row).await?,
     };
-    if now.since(checked_at) < FRESH {
-        return Ok(Some(tenant));
-    }
-    let version = engine.db.read(move |reader| Box::pin(store::tenant::version(reader, id))).await?;
-    let mut all = engine.tenants.0.write().unwrap_or_else(PoisonError::into_inner);
-    if version == Some(tenant.version) {
-        all.insert(id, Cached { tenant: tenant.clone(), checked_at: now });
-        return Ok(Some(tenant));
-    }
-    all.remove(&id);
-    drop(all);
-    engine.tenants.1.write().unwrap_or_else(PoisonError::into_inner).retain(|_, known| *known != id);
-    Ok(None)
+    let cached = Cached { tenant: tenant.clone(), checked_at: engine.clock.now() };
+    write_lock(&engine.tenants.ready).insert(tenant.id, cached);
+    Ok(tenant)
 }
 
 fn settings_context(id: TenantId) -> String {
@@ -147,7 +155,7 @@ fn key_context(id: TenantId, key: KeyId) -> String {
     format!("tenant/{}/signing_keys/{}", id.bare(), key.bare())
 }
 
-/// Unseals a tenant and puts it into the cache.
+/// Unseals a tenant.
 async fn load(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
     let id = row.id;
     let (hosts, keys, api_keys) = engine
@@ -176,18 +184,7 @@ async fn load(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
         .filter(|key| key.kind == Kind::Publishable.as_str())
         .filter_map(|key| Some((<[u8; 32]>::try_from(key.token_hash.as_slice()).ok()?, key.revoked_at)))
         .collect();
-    let tenant = Arc::new(Tenant {
-        id,
-        slug: row.slug,
-        hosts,
-        settings,
-        keys: Arc::new(TenantKeys::new(current, retired)),
-        publishable,
-        version: row.version,
-    });
-    let cached = Cached { tenant: tenant.clone(), checked_at: engine.clock.now() };
-    engine.tenants.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, cached);
-    Ok(tenant)
+    Ok(Arc::new(Tenant { id, slug: row.slug, hosts, settings, keys: Arc::new(TenantKeys::new(current, retired)), publishable, version: row.version }))
 }
 
 fn unseal_settings(engine: &Engine, id: TenantId, sealed: &[u8]) -> Result<TenantSettings> {
@@ -207,15 +204,14 @@ struct Draft {
 }
 
 /// Creates the declared tenant, or brings it to what the configuration says.
-pub async fn declare(engine: &Engine, declared: &TenantSettings) -> Result<Arc<Tenant>> {
+pub async fn declare(engine: &Engine, declared: &TenantSettings) -> Result<()> {
     let slug = declared.slug.clone();
     let existing = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &slug).await })).await?;
     let existing = match existing {
-        Some(row) => Some(load(engine, row).await?),
+        Some(row) => Some(current(engine, row).await?),
         None => None,
     };
-    write(engine, declared, existing.as_deref()).await?;
-    by_slug(engine, &declared.slug).await
+    write(engine, declared, existing.as_deref()).await
 }
 
 /// Creates a tenant that is not declared.

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, mail, webhook};
@@ -36,11 +35,11 @@ const GIVE_UP: Duration = Duration::from_hours(72);
 /// Does jobs until `stop`; then finishes what is under way.
 pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
             for (job, lease) in or_log(claim_jobs(&engine).await) {
-                under_way.push(do_job(&engine, job, lease));
+                under_way.spawn(do_job(engine.clone(), job, lease));
             }
         }
         if engine.clock.now().since(swept_at) >= SWEEP {
@@ -51,7 +50,7 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
             return;
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(ended) = under_way.join_next() => or_log_panic(ended),
             () = engine.outbox.jobs.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -61,18 +60,18 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
 
 /// Makes deliveries until `stop`; then finishes what is under way.
 pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
             for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
-                under_way.push(do_delivery(&engine, delivery, lease));
+                under_way.spawn(do_delivery(engine.clone(), delivery, lease));
             }
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(ended) = under_way.join_next() => or_log_panic(ended),
             () = engine.outbox.deliveries.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -91,11 +90,18 @@ pub async fn settle(engine: &Arc<Engine>) -> Result<bool> {
         }
         any = true;
         for (job, lease) in jobs {
-            do_job(engine, job, lease).await;
+            do_job(engine.clone(), job, lease).await;
         }
         for (delivery, lease) in deliveries {
-            do_delivery(engine, delivery, lease).await;
+            do_delivery(engine.clone(), delivery, lease).await;
         }
+    }
+}
+
+/// A panic ends one piece of work; its lease runs out and it is tried again.
+fn or_log_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
+    if let Err(e) = ended {
+        tracing::error!(error = %e, "a piece of work panicked");
     }
 }
 
@@ -142,17 +148,17 @@ async fn claim_deliveries(engine: &Engine) -> Result<Vec<(ClaimedDelivery, Strin
     Ok(deliveries.into_iter().map(|delivery| (delivery, held.clone())).collect())
 }
 
-async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
-    let outcome = match ops::tenant::by_id(engine, job.tenant).await {
-        Ok(Some(tenant)) if job.kind == password_reset::JOB => password_reset::issue(engine, &tenant, job.clone(), &lease).await,
+async fn do_job(engine: Arc<Engine>, job: ClaimedJob, lease: String) {
+    let outcome = match ops::tenant::by_id(&engine, job.tenant).await {
+        Ok(Some(tenant)) if job.kind == password_reset::JOB => password_reset::issue(&engine, &tenant, job.clone(), &lease).await,
         // A tenant that was closed, or a kind that this version does not know: nothing can come of it.
-        Ok(_) => drop_job(engine, job.clone(), lease.clone()).await,
+        Ok(_) => drop_job(&engine, job.clone(), lease.clone()).await,
         Err(e) => Err(e),
     };
     engine.outbox.deliveries.notify_one();
     if let Err(e) = outcome {
         tracing::warn!(error = %e, job = %job.id, attempts = job.attempts, "a job failed and will be tried again");
-        let due = retry_at(engine, job.attempts, None);
+        let due = retry_at(&engine, job.attempts, None);
         let released = engine
             .db
             .write(move |tx| {
@@ -176,8 +182,8 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
     Ok(())
 }
 
-async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) {
-    let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
+async fn do_delivery(engine: Arc<Engine>, delivery: ClaimedDelivery, lease: String) {
+    let attempt = attempt(&engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
     let given_up = engine.clock.now().since(delivery.created_at) > GIVE_UP;
     let attempt = match attempt {
         Attempt::Retry(reason, _) if given_up => Attempt::Done(Ending::Dead, reason),
@@ -186,7 +192,7 @@ async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) 
     let due = match &attempt {
         Attempt::Retry(reason, after) => {
             tracing::info!(delivery = %delivery.id, subscriber = delivery.subscriber, attempts = delivery.attempts, reason, "a delivery will be tried again");
-            retry_at(engine, delivery.attempts, *after)
+            retry_at(&engine, delivery.attempts, *after)
         }
         Attempt::Done(ending, reason) => {
             tracing::debug!(delivery = %delivery.id, subscriber = delivery.subscriber, ?ending, reason, "a delivery has ended");

@@ -4,14 +4,15 @@ use super::value::{FromRow, Row, Val};
 use super::{Reader, Tx, statements};
 use crate::error::{Error, Result};
 use crate::model::customer::Customer;
-use crate::model::ids::{CustomerId, TenantId};
+use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
 
 statements! {
     INSERT = "INSERT INTO customers (tenant_id, id, email, email_key, has_account, company_name, first_name, last_name, phone, metadata, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
         ON CONFLICT (tenant_id, email_key, has_account) WHERE deleted_at IS NULL DO NOTHING";
-    BY_ID = "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at FROM customers
-        WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    BY_SESSION = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at
+        FROM sessions s JOIN customers c ON c.tenant_id = s.tenant_id
+        WHERE s.tenant_id = $1 AND s.id = $2 AND s.identity_id = $3 AND s.ended_at IS NULL AND s.expires_at > $5 AND c.id = $4 AND c.deleted_at IS NULL";
     LOCK = "UPDATE customers SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
     UPDATE = "UPDATE customers SET company_name = $3, first_name = $4, last_name = $5, phone = $6, metadata = $7, updated_at = $8
@@ -59,8 +60,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_ke
     Ok(tx.exec(INSERT, &values).await? == 1)
 }
 
-pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
-    reader.one(BY_ID, &[tenant.into(), id.into()]).await
+/// The customer, if the session lives and is that identity's. One statement for the two reads that go together most often.
+pub async fn by_session(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId, id: CustomerId) -> Result<Option<Customer>> {
+    let now = reader.now();
+    reader.one(BY_SESSION, &[tenant.into(), session.into(), identity.into(), id.into(), now.into()]).await
 }
 
 /// Locks the customer's row until the transaction ends, so that a merge of its metadata loses nothing.

@@ -14,7 +14,6 @@ statements! {
     BY_SLUG = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants WHERE slug = $1";
     BY_ID = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants WHERE id = $1";
     BY_HOST = "SELECT t.id, t.slug, t.settings, t.version, t.disabled_at, t.created_at FROM tenants t JOIN tenant_hosts h ON h.tenant_id = t.id WHERE h.host = $1";
-    VERSION = "SELECT version FROM tenants WHERE id = $1";
     LIST = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants ORDER BY slug";
     HOSTS = "SELECT host FROM tenant_hosts WHERE tenant_id = $1 ORDER BY host";
     DELETE_HOSTS = "DELETE FROM tenant_hosts WHERE tenant_id = $1";
@@ -80,10 +79,6 @@ pub async fn by_id(reader: &mut Reader, id: TenantId) -> Result<Option<TenantRow
 
 pub async fn by_host(reader: &mut Reader, host: &str) -> Result<Option<TenantRow>> {
     reader.one(BY_HOST, &[host.into()]).await
-}
-
-pub async fn version(reader: &mut Reader, id: TenantId) -> Result<Option<i64>> {
-    Ok(reader.one::<(i64,)>(VERSION, &[id.into()]).await?.map(|(v,)| v))
 }
 
 pub async fn list(reader: &mut Reader) -> Result<Vec<TenantRow>> {

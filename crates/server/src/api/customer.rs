@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use vestibule_engine::model::customer::{Change, Customer, Profile};
 use vestibule_engine::ops;
 
 use super::validate::{Fields, no_query};
 use crate::error::ApiError;
 use crate::extract::App;
-use crate::extract::actor::{CustomerLogin, SignedInCustomer};
+use crate::extract::actor::{CustomerLogin, Me, SignedInCustomer};
 use crate::extract::body::Body;
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
@@ -26,25 +27,19 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     CustomerLogin(caller): CustomerLogin,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Envelope>, ApiError> {
     let mut fields = Fields::of(body)?;
     let email = fields.string("email").into_value();
     let profile = profile(&mut fields);
     fields.finish()?;
     let customer = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile).await?;
-    Ok(envelope(&customer))
+    Ok(envelope(customer))
 }
 
 /// `GET /store/customers/me`.
-pub async fn me(
-    State(app): State<App>,
-    RawQuery(query): RawQuery,
-    CurrentTenant(tenant): CurrentTenant,
-    _: Publishable,
-    SignedInCustomer(id): SignedInCustomer,
-) -> Result<Json<Value>, ApiError> {
+pub async fn me(RawQuery(query): RawQuery, _: Publishable, Me(customer): Me) -> Result<Json<Envelope>, ApiError> {
     no_query(query.as_deref())?;
-    Ok(envelope(&ops::customer::get(&app.engine, &tenant, id).await?))
+    Ok(envelope(customer))
 }
 
 /// `POST /store/customers/me`.
@@ -54,11 +49,11 @@ pub async fn update(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(id): SignedInCustomer,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Envelope>, ApiError> {
     let mut fields = Fields::of(body)?;
     let profile = profile(&mut fields);
     fields.finish()?;
-    Ok(envelope(&ops::customer::update(&app.engine, &tenant, id, profile).await?))
+    Ok(envelope(ops::customer::update(&app.engine, &tenant, id, profile).await?))
 }
 
 fn profile(fields: &mut Fields) -> Profile {
@@ -90,20 +85,44 @@ fn profile(fields: &mut Fields) -> Profile {
     profile
 }
 
-fn envelope(customer: &Customer) -> Json<Value> {
-    Json(json!({ "customer": {
-        "id": customer.id.to_string(),
-        "email": customer.email,
-        "company_name": customer.company_name,
-        "first_name": customer.first_name,
-        "last_name": customer.last_name,
-        "phone": customer.phone,
-        "metadata": customer.metadata,
-        "has_account": customer.has_account,
-        "deleted_at": customer.deleted_at.map(|t| t.to_string()),
-        "created_at": customer.created_at.to_string(),
-        "updated_at": customer.updated_at.to_string(),
-        // Addresses cannot be stored yet, so every customer has none.
-        "addresses": [],
-    }}))
+/// A customer on the wire.
+#[derive(Serialize)]
+pub struct Envelope {
+    customer: Shown,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    email: Option<String>,
+    company_name: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    phone: Option<String>,
+    metadata: Option<Map<String, Value>>,
+    has_account: bool,
+    deleted_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+    /// Addresses cannot be stored yet, so every customer has none.
+    addresses: [(); 0],
+}
+
+fn envelope(customer: Customer) -> Json<Envelope> {
+    Json(Envelope {
+        customer: Shown {
+            id: customer.id.to_string(),
+            email: customer.email,
+            company_name: customer.company_name,
+            first_name: customer.first_name,
+            last_name: customer.last_name,
+            phone: customer.phone,
+            metadata: customer.metadata,
+            has_account: customer.has_account,
+            deleted_at: customer.deleted_at.map(|t| t.to_string()),
+            created_at: customer.created_at.to_string(),
+            updated_at: customer.updated_at.to_string(),
+            addresses: [],
+        },
+    })
 }

@@ -4,8 +4,9 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use vestibule_engine::error::Error;
+use vestibule_engine::model::customer::Customer;
 use vestibule_engine::model::ids::CustomerId;
-use vestibule_engine::ops::session;
+use vestibule_engine::ops::{self, session};
 
 use super::App;
 use super::tenant::CurrentTenant;
@@ -16,6 +17,9 @@ pub struct CustomerLogin(pub session::Caller);
 
 /// A customer who is signed in.
 pub struct SignedInCustomer(pub CustomerId);
+
+/// A customer who is signed in, with its profile: session and profile are read at once, because this is what storefronts ask most.
+pub struct Me(pub Customer);
 
 /// The token of `Authorization: Bearer …`: the scheme in any case, any number of spaces, one header only.
 #[must_use]
@@ -38,6 +42,16 @@ impl FromRequestParts<App> for CustomerLogin {
             return Err(Error::unauthenticated().into());
         }
         Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<App> for Me {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
+        let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
+        Ok(Self(ops::customer::me(&app.engine, &tenant, token).await?))
     }
 }
 

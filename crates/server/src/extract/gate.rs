@@ -10,6 +10,9 @@ use super::App;
 use super::tenant::CurrentTenant;
 use crate::error::ApiError;
 
+/// Words under `/auth` that belong to other routes, and can be no actor type.
+const RESERVED: &[&str] = &["session", "sessions", "token", "verification", "mfa", "identities"];
+
 /// An actor type and a provider that this shop allows together.
 pub struct Gate {
     pub actor: ActorType,
@@ -44,6 +47,9 @@ impl FromRequestParts<App> for Gate {
         let Path((actor, provider)) = Path::<(String, String)>::from_request_parts(parts, app)
             .await
             .map_err(|_| Error::invalid("The path holds a character that is no UTF-8"))?;
+        if RESERVED.contains(&actor.as_str()) {
+            return Err(ApiError::NoRoute(format!("{} {}", parts.method, parts.uri.path())));
+        }
         let actor = ActorType::new(actor);
         if !tenant.knows(&actor) || !tenant.allows(&actor, &provider) {
             let text = format!("The actor type {actor} is not allowed to use the auth provider {provider}");
