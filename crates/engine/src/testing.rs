@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::Engine;
 use crate::error::{Error, Result};
 pub use crate::store::faults::{Fault, Faults};
 
@@ -57,4 +58,21 @@ impl TestDatabase {
         let (Some(server), Some((_, name))) = (&self.server, self.url.rsplit_once('/')) else { return Ok(()) };
         crate::store::drop_postgres_database(server, name).await
     }
+}
+
+/// The number that a SELECT gives: for what a test must know and no answer says.
+///
+/// # Errors
+/// If the statement fails or selects no number.
+pub async fn number(engine: &Engine, sql: &'static str) -> Result<i64> {
+    let found = engine.db.read(move |reader| Box::pin(reader.one::<(i64,)>(sql, &[]))).await?;
+    found.map(|(number,)| number).ok_or_else(|| Error::unexpected("the statement selected nothing"))
+}
+
+/// Changes rows behind the product's back: damage, or what no route can do yet. The number of rows.
+///
+/// # Errors
+/// If the statement fails.
+pub async fn execute(engine: &Engine, sql: &'static str) -> Result<u64> {
+    engine.db.write(move |tx| Box::pin(tx.exec(sql, &[]))).await
 }

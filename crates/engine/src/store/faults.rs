@@ -12,11 +12,13 @@ pub enum Fault {
     Commit,
     /// The connection is lost while the commit is on its way (PostgreSQL), or the log can no longer be written (SQLite).
     CommitLost,
+    /// Another transaction wanted the same rows, as often as the work was tried.
+    Conflict,
 }
 
 /// How many more times each fault strikes. Clones share their counters.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<[AtomicU32; 3]>);
+pub struct Faults(Arc<[AtomicU32; 4]>);
 
 impl Faults {
     #[cfg(feature = "testing")]
@@ -31,11 +33,12 @@ impl Faults {
     }
 
     fn slot(&self, fault: Fault) -> &AtomicU32 {
-        let [begin, commit, lost] = &*self.0;
+        let [begin, commit, lost, conflict] = &*self.0;
         match fault {
             Fault::Begin => begin,
             Fault::Commit => commit,
             Fault::CommitLost => lost,
+            Fault::Conflict => conflict,
         }
     }
 }

@@ -91,6 +91,10 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
     {
+        #[cfg(feature = "testing")]
+        if self.faults.strikes(faults::Fault::Conflict) {
+            return Err(conflict("on purpose"));
+        }
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(work).await,
             Backend::Postgres(postgres) => postgres.write(work).await,
