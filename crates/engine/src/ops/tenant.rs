@@ -83,13 +83,16 @@ async fn find_row(engine: &Engine, host: &str) -> Result<Option<TenantRow>> {
         .db
         .read(move |reader| {
             Box::pin(async move {
-                if let Some(slug) = slug {
-                    return store::tenant::by_slug(reader, &slug).await;
+                if let Some(slug) = &slug
+                    && let Some(row) = store::tenant::by_slug(reader, slug).await?
+                {
+                    return Ok(Some(row));
                 }
                 if let Some(row) = store::tenant::by_host(reader, &host).await? {
                     return Ok(Some(row));
                 }
-                match default {
+                // Under the domain of the tenants a name is somebody's or nobody's.
+                match default.filter(|_| slug.is_none()) {
                     Some(slug) => store::tenant::by_slug(reader, &slug).await,
                     None => Ok(None),
                 }
@@ -113,15 +116,24 @@ pub async fn by_id(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>>
     }
 }
 
-/// The tenant with this slug.
+/// The tenant with this slug, also one that is disabled: for its operator.
+pub async fn by_slug(engine: &Engine, slug: &str) -> Result<Arc<Tenant>> {
+    let row = row_by_slug(engine, slug).await?.ok_or_else(|| Error::new(Code::NotFound, format!("There is no tenant `{slug}`")))?;
+    current(engine, row).await
+}
+
+/// The tenant whose pages are under `/t/{slug}`.
 ///
 /// # Errors
-/// `NotFound` if there is none, or it is disabled.
-pub async fn by_slug(engine: &Engine, slug: &str) -> Result<Arc<Tenant>> {
-    let wanted = slug.to_owned();
-    let row = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &wanted).await })).await?;
-    let row = row.filter(|row| row.disabled_at.is_none()).ok_or_else(|| Error::new(Code::NotFound, format!("There is no open tenant `{slug}`")))?;
-    current(engine, row).await
+/// `NotFound` for a slug that is nobody's or that of a disabled tenant.
+pub async fn at_path(engine: &Engine, slug: &str) -> Result<Arc<Tenant>> {
+    let row = row_by_slug(engine, slug).await?.filter(|row| row.disabled_at.is_none());
+    current(engine, row.ok_or_else(|| Error::new(Code::NotFound, "There is no store at this path"))?).await
+}
+
+async fn row_by_slug(engine: &Engine, slug: &str) -> Result<Option<TenantRow>> {
+    let slug = slug.to_owned();
+    engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &slug).await })).await
 }
 
 fn read_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
@@ -138,6 +150,10 @@ fn ready(engine: &Engine, id: TenantId) -> Option<Arc<Tenant>> {
 
 /// The tenant of a row that was just read: the one that is ready, if it is of the same version.
 async fn current(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
+    if row.disabled_at.is_some() {
+        // What is in the cache answers.
+        return load(engine, row).await;
+    }
     let tenant = match ready(engine, row.id).filter(|ready| ready.version == row.version) {
         Some(tenant) => tenant,
         None => load(engine, row).await?,
@@ -173,8 +189,8 @@ async fn load(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
         let signing = SigningKey::from_parts(key.id, algorithm, &engine.master.open(&key_context(id, key.id), &key.material)?)?;
         match (key.retired_at, &current) {
             (None, None) => current = Some(signing),
-            // Past the last token made with it, a retired key verifies nothing.
-            (Some(at), _) if engine.clock.now().since(at) <= settings.tokens.ttl.0 => retired.push(signing),
+            // Past the last token made with it, be it a session's or a reset's, a retired key verifies nothing.
+            (Some(at), _) if engine.clock.now().since(at) <= settings.tokens.ttl.0.max(settings.tokens.reset_ttl.0) => retired.push(signing),
             _ => {}
         }
     }

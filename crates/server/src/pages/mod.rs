@@ -40,7 +40,7 @@ impl FromRequestParts<App> for PageTenant {
         if common.is_none() || common != host(&parts.uri, &parts.headers) {
             return Err(Error::new(Code::NotFound, "There is no such page at this host").into());
         }
-        let tenant = ops::tenant::by_slug(&app.engine, &slug).await?;
+        let tenant = ops::tenant::at_path(&app.engine, &slug).await?;
         Ok(Self { base: format!("/t/{}", tenant.slug), tenant })
     }
 }
