@@ -21,9 +21,7 @@ use crate::store::{self, Tx};
 /// # Errors
 /// `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
 pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, email: Option<&str>, profile: Profile) -> Result<Customer> {
-    if !caller.claims.actor_id.is_empty() {
-        return Err(already_a_customer());
-    }
+    may_become(caller)?;
     let email = emailpass::address(email.ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
     let now = engine.clock.now();
     let id = CustomerId(engine.rng.ulid(now));
@@ -56,6 +54,11 @@ pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller,
         .await?;
     engine.outbox.wake();
     Ok(created)
+}
+
+/// Refuses a login whose token names its customer.
+pub fn may_become(caller: &Caller) -> Result<()> {
+    if caller.claims.actor_id.is_empty() { Ok(()) } else { Err(already_a_customer()) }
 }
 
 async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, identity: IdentityId, email: &Email, customer: &Customer, planned: &Planned) -> Result<()> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use vestibule_engine::model::customer::{Change, Customer, Profile};
 use vestibule_engine::ops;
+use vestibule_engine::provider::emailpass;
 
 use super::validate::{Fields, no_query};
 use crate::error::ApiError;
@@ -23,15 +24,22 @@ const METADATA_BYTES: usize = 16 * 1024;
 /// `POST /store/customers`: the caller's login becomes a customer.
 pub async fn create(
     State(app): State<App>,
+    RawQuery(query): RawQuery,
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     CustomerLogin(caller): CustomerLogin,
 ) -> Result<Json<Envelope>, ApiError> {
+    // Whoever is a customer hears that first, whatever else is wrong with the request.
+    ops::customer::may_become(&caller)?;
     let mut fields = Fields::of(body)?;
     let email = fields.string("email").into_value();
+    if email.as_deref().is_some_and(|text| emailpass::address(text).is_err()) {
+        fields.issue("Invalid email address");
+    }
     let profile = profile(&mut fields);
     fields.finish()?;
+    no_query(query.as_deref())?;
     let customer = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile).await?;
     Ok(envelope(customer))
 }
@@ -45,6 +53,7 @@ pub async fn me(RawQuery(query): RawQuery, _: Publishable, Me(customer): Me) -> 
 /// `POST /store/customers/me`.
 pub async fn update(
     State(app): State<App>,
+    RawQuery(query): RawQuery,
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
@@ -53,6 +62,7 @@ pub async fn update(
     let mut fields = Fields::of(body)?;
     let profile = profile(&mut fields);
     fields.finish()?;
+    no_query(query.as_deref())?;
     Ok(envelope(ops::customer::update(&app.engine, &tenant, id, profile).await?))
 }
 
