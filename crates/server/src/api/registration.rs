@@ -1,7 +1,7 @@
 //! `POST /auth/{actor_type}/{auth_provider}/register`.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 use vestibule_engine::ops;
 use vestibule_engine::provider::emailpass;
@@ -16,13 +16,14 @@ use crate::extract::tenant::CurrentTenant;
 
 pub async fn post(
     State(app): State<App>,
+    RawQuery(query): RawQuery,
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
     Caller(client): Caller,
     gate: Gate,
 ) -> Result<Json<Value>, ApiError> {
     gate.require_installed()?;
-    let (email, password) = credentials(&body)?;
+    let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
     let token = ops::registration::register(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
     Ok(Json(json!({ "token": token })))

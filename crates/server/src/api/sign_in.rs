@@ -1,7 +1,7 @@
 //! `GET|POST /auth/{actor_type}/{auth_provider}`: signing in.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::ops;
@@ -14,23 +14,28 @@ use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
 use crate::extract::tenant::CurrentTenant;
 
-/// An address and a password out of a body; other fields are ignored.
-pub(super) fn credentials(body: &Value) -> Result<(String, String), Error> {
+/// An address and a password out of a body; other fields are ignored. A query is never read for them, and may not contradict them.
+pub(super) fn credentials(body: &Value, query: Option<&str>) -> Result<(String, String), Error> {
     let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
     let password = text("password").ok_or_else(|| Error::unauthorized("Password should be a string"))?;
     let email = text("email").ok_or_else(|| Error::unauthorized("Email should be a string"))?;
-    Ok((email, password))
+    let named = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).find(|(name, _)| matches!(&**name, "email" | "password"));
+    match named {
+        Some((name, _)) => Err(Error::invalid(format!("The field '{name}' is given in the query, too"))),
+        None => Ok((email, password)),
+    }
 }
 
 pub async fn post(
     State(app): State<App>,
+    RawQuery(query): RawQuery,
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
     Caller(client): Caller,
     gate: Gate,
 ) -> Result<Json<Value>, ApiError> {
     gate.require_installed()?;
-    let (email, password) = credentials(&body)?;
+    let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
     let token = ops::sign_in::sign_in(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
     Ok(Json(json!({ "token": token })))
