@@ -2,6 +2,14 @@
 
 mod support;
 
+mod customer;
+mod errors;
+mod fuzz;
 mod password_reset;
+mod registration;
+mod route_coverage;
+mod session;
+mod sign_in;
+mod tenant;
 mod tidy;
 mod walk;

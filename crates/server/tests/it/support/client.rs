@@ -39,6 +39,14 @@ impl Shop {
         Self { host: host.into(), ..self.clone() }
     }
 
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     pub fn call(&self, method: Method, path: &str) -> Call {
         let call = self.http.request(method, format!("{}{path}", self.base)).header("host", &self.host).header("accept", "application/json");
         Call(if path.starts_with("/store") { call.header("x-publishable-api-key", &self.key) } else { call })
@@ -133,4 +141,9 @@ impl Answer {
 /// The claims of a JWT, unverified.
 pub fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+/// The header of a JWT, as it was written.
+pub fn header(token: &str) -> String {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod raw;
 
 /// One test, run on each database.
 macro_rules! each_db {

@@ -1,0 +1,258 @@
+//! Signing in: one answer for whatever is wrong, and budgets that hold whoever guesses from wherever.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use serde_json::{Value, json};
+use vestibule_engine::testing::execute;
+
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer};
+use crate::support::client::{Answer, Shop};
+use crate::support::each_db;
+
+const WRONG: &str = "a-Wrong-pass-1";
+const UNKNOWN: &str = "nobody@example.com";
+const REFUSED: &str = "Invalid email or password";
+
+/// So many wrong guesses; their statuses.
+async fn guess(shop: &Shop, address: &str, times: usize) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..times {
+        statuses.push(shop.sign_in(address, WRONG).await.status);
+    }
+    statuses
+}
+
+fn seconds_to_wait(answer: &Answer) -> u64 {
+    answer.header("retry-after").parse().unwrap()
+}
+
+async fn room_for_many(app: &mut TestApp) {
+    app.restart(|config| {
+        let limits = &mut config.tenants[0].limits;
+        (limits.sign_ins_per_client, limits.sign_ins_per_tenant) = (100_000, 100_000);
+    })
+    .await;
+}
+
+each_db! {
+    async fn r28_unknown_wrong_and_without_a_password_are_answered_alike(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        shop.register("bob@example.com", PASSWORD).await.expect_status(200);
+        shop.register("eve@example.com", PASSWORD).await.expect_status(200);
+        execute(&app.engine, "UPDATE identities SET password_hash = NULL WHERE entity_id = 'eve@example.com'").await.unwrap();
+        let wrong = shop.sign_in(ADDRESS, WRONG).await.expect_error(401, REFUSED);
+        assert_eq!(wrong.text, r#"{"type":"unauthorized","message":"Invalid email or password"}"#);
+        assert_same(&wrong, &shop.sign_in(UNKNOWN, WRONG).await);
+        assert_same(&wrong, &shop.sign_in("bob@example.com", WRONG).await); // no customer yet
+        assert_same(&wrong, &shop.sign_in("eve@example.com", PASSWORD).await); // no password
+        assert_same(&wrong, &shop.sign_in(ADDRESS, &"z".repeat(1025)).await); // R25: can be nobody's
+        // R114: another actor type is another login.
+        let staff = shop.post("/auth/user/emailpass").json(&json!({"email": ADDRESS, "password": PASSWORD})).send().await;
+        assert_same(&wrong, &staff);
+    }
+
+    async fn r31_r32_exactly_ten_of_200_concurrent_guesses_are_looked_at(app: TestApp) {
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for address in [ADDRESS, UNKNOWN] {
+            let answers = join_all((0..200).map(|_| shop.sign_in(address, WRONG))).await;
+            let of = |status: u16| answers.iter().filter(|a| a.status == status).count();
+            assert_eq!((of(401), of(429)), (10, 190), "{address}");
+        }
+        // The right password is one more guess.
+        let refused = shop.sign_in(ADDRESS, PASSWORD).await.expect_error(429, "Too many requests. Please try again later.");
+        assert_eq!(refused.text, r#"{"type":"too_many_requests","message":"Too many requests. Please try again later."}"#);
+    }
+
+    async fn r30_the_pause_grows_from_15_minutes_to_an_hour_for_known_and_unknown_alike(app: TestApp) {
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let told = |minutes: u64| minutes * 60 + 1;
+        for minutes in [15, 30, 60, 60] {
+            for address in [ADDRESS, UNKNOWN] {
+                assert_eq!(guess(&shop, address, 10).await, [401; 10], "{minutes} minutes, {address}");
+                assert_eq!(seconds_to_wait(&shop.sign_in(address, WRONG).await.expect_status(429)), told(minutes), "{address}");
+            }
+            app.clock.advance(Duration::from_secs(minutes * 60 - 1));
+            for address in [ADDRESS, UNKNOWN] {
+                assert_eq!(seconds_to_wait(&shop.sign_in(address, WRONG).await.expect_status(429)), 2, "{address}");
+            }
+            app.clock.advance(Duration::from_secs(1));
+        }
+        // A window that was not used up is followed by a short one.
+        assert_eq!(guess(&shop, ADDRESS, 9).await, [401; 9]);
+        app.clock.advance(Duration::from_hours(1));
+        assert_eq!(guess(&shop, ADDRESS, 10).await, [401; 10]);
+        assert_eq!(seconds_to_wait(&shop.sign_in(ADDRESS, WRONG).await.expect_status(429)), told(15));
+    }
+
+    async fn r35_the_count_outlives_the_server(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        assert_eq!(guess(&shop, ADDRESS, 9).await, [401; 9]);
+        app.restart(|_| ()).await;
+        assert_eq!(guess(&app.acme(), ADDRESS, 2).await, [401, 429]);
+    }
+
+    async fn a_success_gives_the_whole_budget_back(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for _ in 0..2 {
+            assert_eq!(guess(&shop, ADDRESS, 9).await, [401; 9]);
+            shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+        }
+        // Every spelling spends from one budget.
+        assert_eq!(guess(&shop, "ANN@example.com", 9).await, [401; 9]);
+        assert_eq!(guess(&shop, ADDRESS, 2).await, [401, 429]);
+    }
+
+    async fn r33_the_owner_comes_back_by_a_reset(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        guess(&shop, ADDRESS, 10).await;
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(429);
+        let token = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await; // "your password was changed"
+    }
+
+    async fn r34_a_client_has_60_sign_ins_a_minute_whatever_it_says_of_itself(app: TestApp) {
+        let shop = app.acme();
+        let from = async |shop: &Shop, n: usize| {
+            let body = json!({"email": format!("customer{n}@example.com"), "password": WRONG});
+            let address = format!("198.51.100.{n}");
+            let call = shop.post("/auth/customer/emailpass").json(&body).header("x-forwarded-for", &address);
+            call.header("forwarded", &format!("for={address}")).header("x-real-ip", &address).send().await
+        };
+        for n in 0..60 {
+            from(&shop, n).await.expect_status(401);
+            app.clock.advance(Duration::from_millis(100)); // keeps clear of the shop's budget
+        }
+        assert_eq!(seconds_to_wait(&from(&shop, 60).await.expect_status(429)), 55);
+        from(&app.globex(), 60).await.expect_status(401); // R37
+        // Behind a proxy that the operator trusts, each client has its own budget.
+        app.restart(|config| config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()]).await;
+        let shop = app.acme();
+        from(&shop, 61).await.expect_status(401);
+        app.clock.advance(Duration::from_secs(1));
+        // R31: an address has ten guesses, from however many clients.
+        let mut statuses = Vec::new();
+        for n in 0..11 {
+            let call = shop.post("/auth/customer/emailpass").json(&json!({"email": UNKNOWN, "password": WRONG}));
+            statuses.push(call.header("x-forwarded-for", &format!("203.0.113.{n}")).send().await.status);
+        }
+        assert_eq!((statuses.iter().filter(|s| **s == 401).count(), statuses[10]), (10, 429));
+    }
+
+    async fn r37_a_shop_has_50_sign_ins_a_second(app: TestApp) {
+        app.restart(|config| config.tenants[0].limits.sign_ins_per_client = 100_000).await;
+        let shop = app.acme();
+        let answers = join_all((0..60).map(async |n| shop.sign_in(&format!("customer{n}@example.com"), WRONG).await)).await;
+        assert_eq!(answers.iter().filter(|a| a.status == 401).count(), 50);
+        let refused: Vec<_> = answers.iter().filter(|a| a.status == 429).collect();
+        assert_eq!((refused.len(), seconds_to_wait(refused[0])), (10, 2));
+        app.globex().sign_in(ADDRESS, WRONG).await.expect_status(401);
+        app.clock.advance(Duration::from_secs(1));
+        shop.sign_in(ADDRESS, WRONG).await.expect_status(401);
+    }
+
+    async fn limits_can_be_switched_off(app: TestApp) {
+        app.restart(|config| config.tenants[0].limits.enabled = false).await;
+        assert_eq!(guess(&app.acme(), ADDRESS, 70).await, [401; 70]);
+    }
+
+    async fn r38_a_value_of_another_type_matches_nobody(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let odd = [json!(0), json!(1), json!(true), json!(false), json!([]), json!([PASSWORD]), json!({}), json!({"$ne": ""}), json!(null), json!("")];
+        for path in ["/auth/customer/emailpass", "/auth/customer/emailpass/register"] {
+            for value in &odd {
+                let post = |body: Value| shop.post(path).json(&body).send();
+                post(json!({"email": ADDRESS, "password": value})).await.expect_error(401, "Password should be a string");
+                post(json!({"email": value, "password": PASSWORD})).await.expect_error(401, "Email should be a string");
+                post(json!({"email": value, "password": value})).await.expect_error(401, "Password should be a string");
+            }
+            for body in ["[]", "[1]", "{}", "", "  "] {
+                let answer = shop.post(path).header("content-type", "application/json").body(body).send().await;
+                answer.expect_error(401, "Password should be a string");
+            }
+            // A type that is not read leaves the body empty.
+            for kind in ["text/plain", "text/xml", "application/octet-stream"] {
+                let body = json!({"email": ADDRESS, "password": PASSWORD}).to_string();
+                shop.post(path).header("content-type", kind).body(body).send().await.expect_error(401, "Password should be a string");
+            }
+        }
+    }
+
+    async fn r39_r40_one_value_from_the_body_alone(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for path in ["/auth/customer/emailpass", "/auth/customer/emailpass/register"] {
+            for body in [
+                format!(r#"{{"email":"{ADDRESS}","email":"b@example.com","password":"{PASSWORD}"}}"#),
+                format!(r#"{{"email":"{ADDRESS}","password":"x","password":"{PASSWORD}"}}"#),
+                format!(r#"{{"email":"{ADDRESS}","password":"{PASSWORD}","more":{{"a":1,"a":2}}}}"#),
+                format!(r#"{{"email":"{ADDRESS}","\u0065mail":"b@example.com","password":"{PASSWORD}"}}"#),
+            ] {
+                let answer = shop.post(path).header("content-type", "application/json").body(body).send().await.expect_status(400);
+                assert!(answer.json()["message"].as_str().unwrap().contains("is given twice"), "{}", answer.text);
+            }
+            let query = format!("{path}?email={ADDRESS}&password={PASSWORD}");
+            shop.post(&query).send().await.expect_error(401, "Password should be a string");
+            // In both places: which one counts must not be a question.
+            let both = shop.post(&query).json(&json!({"email": ADDRESS, "password": PASSWORD})).send().await;
+            both.expect_error(400, "The field 'email' is given in the query, too");
+        }
+        let path = format!("/auth/customer/emailpass?email={ADDRESS}&password={PASSWORD}");
+        shop.get(&path).send().await.expect_error(401, "Password should be a string");
+    }
+
+    async fn actor_types_and_providers_are_checked_before_anything_else(app: TestApp) {
+        let shop = app.acme();
+        let refused = |actor: &str, provider: &str| format!("The actor type {actor} is not allowed to use the auth provider {provider}");
+        let routes = [(Method::GET, ""), (Method::POST, ""), (Method::POST, "/register"), (Method::POST, "/reset-password"), (Method::POST, "/update")];
+        for (method, rest) in &routes {
+            let call = |actor: &str, provider: &str| shop.call(method.clone(), &format!("/auth/{actor}/{provider}{rest}")).json(&json!({})).send();
+            for (actor, provider) in [("vendor", "emailpass"), ("user", "google"), ("Customer", "emailpass"), ("vendor", "nope")] {
+                let answer = call(actor, provider).await.expect_error(400, &refused(actor, provider));
+                assert_eq!(answer.json()["type"], "not_allowed");
+            }
+        }
+        app.restart(|config| {
+            let methods = &mut config.tenants[0].auth_methods;
+            methods.insert("customer".into(), vec!["google".into()]);
+            methods.insert("vendor".into(), vec!["emailpass".into()]);
+        }).await;
+        let shop = app.acme();
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_error(400, &refused("customer", "emailpass"));
+        let vendor = shop.post("/auth/vendor/emailpass/register").json(&json!({"email": ADDRESS, "password": PASSWORD})).send().await;
+        vendor.expect_status(200);
+        app.globex().sign_in(ADDRESS, PASSWORD).await.expect_error(401, REFUSED);
+    }
+
+    async fn a_provider_that_is_not_installed_is_named(app: TestApp) {
+        let shop = app.acme();
+        let text = "\nUnable to retrieve the auth provider with id: nope\nPlease make sure that the provider is registered in the container and it is configured correctly in your project configuration file.";
+        shop.get("/auth/customer/nope").send().await.expect_error(401, text);
+        shop.post("/auth/customer/nope").json(&json!({})).send().await.expect_error(401, text);
+        shop.post("/auth/customer/nope/register").json(&json!({})).send().await.expect_error(401, text);
+        shop.post("/auth/customer/nope/reset-password").json(&json!({"identifier": ADDRESS})).send().await.expect_status(201);
+        shop.post("/auth/customer/nope/update").bearer("x").json(&json!({"password": PASSWORD})).send().await.expect_error(401, "Invalid token");
+    }
+
+    async fn paths_forgive_case_and_one_slash(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let body = json!({"email": ADDRESS, "password": PASSWORD});
+        shop.post("/AUTH/customer/emailpass/").json(&body).send().await.expect_status(200);
+        shop.post("/auth//customer/emailpass").json(&body).send().await.expect_status(404);
+        shop.call(Method::HEAD, "/health").send().await.expect_status(200);
+    }
+}
