@@ -6,7 +6,8 @@ mod render;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, RawPathParams};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::response::{Html, IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,6 +18,8 @@ use vestibule_engine::ops;
 use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::tenant::{CurrentTenant, host};
+
+type PathParams = Result<RawPathParams, RawPathParamsRejection>;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
 
@@ -61,8 +64,10 @@ fn secure(headers: &mut HeaderMap, policy: &'static str) {
 }
 
 /// `GET /account/assets/{name}`: the style sheet and the script, the same for every shop.
-pub async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
-    let (kind, text) = match name.as_str() {
+pub async fn asset(params: PathParams) -> Result<Response, ApiError> {
+    // A path that is no UTF-8 names no asset.
+    let name = params.as_ref().ok().and_then(|params| params.iter().find(|(name, _)| *name == "name"));
+    let (kind, text) = match name.map_or("", |(_, name)| name) {
         "style.css" => ("text/css; charset=utf-8", render::STYLE_CSS),
         "show_password.js" => ("text/javascript; charset=utf-8", render::SHOW_PASSWORD_JS),
         _ => return Err(Error::new(Code::NotFound, "There is no such asset").into()),
@@ -72,6 +77,6 @@ pub async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
 }
 
 /// `GET /t/{slug}/account/assets/{name}`.
-pub async fn slug_asset(Path((_, name)): Path<(String, String)>) -> Result<Response, ApiError> {
-    asset(Path(name)).await
+pub async fn slug_asset(params: PathParams) -> Result<Response, ApiError> {
+    asset(params).await
 }

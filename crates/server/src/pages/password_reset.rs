@@ -1,5 +1,6 @@
 //! The hosted reset page. GET spends nothing: mail scanners follow links.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
@@ -24,7 +25,9 @@ pub struct Link {
 }
 
 /// `GET /account/reset-password?token=…`.
-pub async fn show(State(app): State<App>, shop: PageTenant, Query(link): Query<Link>) -> Result<Response, ApiError> {
+pub async fn show(State(app): State<App>, shop: PageTenant, link: Result<Query<Link>, QueryRejection>) -> Result<Response, ApiError> {
+    // Two tokens, say, are no link of ours.
+    let Ok(Query(link)) = link else { return shown(&shop, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None) };
     if link.token.is_empty() {
         return shown(&shop, StatusCode::OK, ResetState::Ask, None, None);
     }
