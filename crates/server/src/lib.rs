@@ -7,6 +7,6 @@ pub mod router;
 pub mod wire;
 
 mod api;
-mod error;
+pub mod error;
 mod extract;
 mod pages;

@@ -1,0 +1,202 @@
+//! Every error that a caller can get, and a request that gets it. `docs/errors.md` is written from this table, and `errors.rs` sends each request.
+
+use vestibule_engine::error::Code;
+
+/// What is true before a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// The address `spent@example.com` has used up its failed sign-ins.
+    GuessesSpent,
+    /// The next password cannot be hashed.
+    HashingFails,
+    /// The database refuses to commit.
+    CommitFails,
+    /// The connection is lost during the commit.
+    CommitLost,
+    /// The database cannot begin a transaction.
+    BeginFails,
+    /// Another transaction wins, three times.
+    Conflict,
+}
+
+/// One way to get an error.
+pub struct Trigger {
+    pub status: u16,
+    /// What the engine calls it. `None`: the server answers before the engine is asked.
+    pub code: Option<Code>,
+    pub when: &'static str,
+    pub routes: &'static str,
+    pub before: Before,
+    /// Method and path, header lines, an empty line, the body. `{customer}` and its like are filled in.
+    pub request: &'static str,
+    /// The body, to the byte.
+    pub body: &'static str,
+    /// Headers of the answer that this error is about.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+const CHALLENGE: &[(&str, &str)] = &[("WWW-Authenticate", "Bearer"), ("Vary", "Accept")];
+const EMAILPASS: &str = "`/auth/{actor_type}/emailpass`, `…/register`";
+const PROVIDERS: &str = "`/auth/{actor_type}/{auth_provider}` and below";
+const STORE: &str = "`/store/*`";
+const ME: &str = "`/store/customers/me`";
+const CUSTOMERS: &str = "`POST /store/customers`";
+const UPDATE: &str = "`POST …/update`";
+const WITH_BODY: &str = "every route that reads a body";
+const WRITES: &str = "every route that writes";
+
+const fn row(status: u16, code: Code, when: &'static str, routes: &'static str, request: &'static str, body: &'static str) -> Trigger {
+    Trigger { status, code: Some(code), when, routes, before: Before::Nothing, request, body, headers: &[] }
+}
+
+impl Trigger {
+    const fn before(self, before: Before) -> Self {
+        Self { before, ..self }
+    }
+
+    const fn headers(self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self { headers, ..self }
+    }
+
+    const fn of_the_server(self) -> Self {
+        Self { code: None, ..self }
+    }
+}
+
+pub const TRIGGERS: &[Trigger] = &[
+    row(400, Code::InvalidData, "A field is missing", "`POST …/reset-password`",
+        "POST /auth/customer/emailpass/reset-password\n\n{}",
+        r#"{"type":"invalid_data","message":"Invalid request: Field 'identifier' is required"}"#),
+    row(400, Code::InvalidData, "Fields have wrong types or are unknown; the first three issues, unknown fields last", "`/store/customers`, `…/me`, `POST …/reset-password`",
+        "POST /store/customers/me\nauthorization: Bearer {customer}\n\n{\"role\":\"admin\",\"first_name\":5,\"metadata\":[1]}",
+        r#"{"type":"invalid_data","message":"Invalid request: Expected type: 'string' for field 'first_name', got: '5'; Expected type: 'record' for field 'metadata', got: '1'; Unrecognized fields: 'role'"}"#),
+    row(400, Code::InvalidData, "A query parameter is unknown", "`/store/customers`, `…/me`",
+        "GET /store/customers/me?expand=x\nauthorization: Bearer {customer}",
+        r#"{"type":"invalid_data","message":"Invalid request: Unrecognized fields: 'expand'"}"#),
+    row(400, Code::InvalidData, "A string is no address, or could pass for another", "`/auth/{actor_type}/emailpass`, `…/register`, `…/reset-password`",
+        "POST /auth/customer/emailpass\n\n{\"email\":\"ann\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"type":"invalid_data","message":"Invalid email address"}"#),
+    row(400, Code::InvalidData, "The new password is too short for this shop", "`…/register`, `…/update`",
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"new@example.com\",\"password\":\"zkwmqxv\"}",
+        r#"{"type":"invalid_data","message":"Password must be at least 8 characters long"}"#),
+    row(400, Code::InvalidData, "The new password is one of the 5000 commonest", "`…/register`, `…/update`",
+        "POST /auth/customer/emailpass/update\nauthorization: Bearer {reset}\n\n{\"password\":\"password1\"}",
+        r#"{"type":"invalid_data","message":"Password is too common"}"#),
+    row(400, Code::InvalidData, "The new password is longer than 1024 bytes", "`…/register`, `…/update`",
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"new@example.com\",\"password\":\"{1025 letters}\"}",
+        r#"{"type":"invalid_data","message":"Password must be at most 1024 bytes long"}"#),
+    row(400, Code::InvalidData, "The new password is little more than the shop's name or the address", "`…/register`, `…/update`",
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"new@example.com\",\"password\":\"Acme2026\"}",
+        r#"{"type":"invalid_data","message":"Password must not contain the name of the shop or your address"}"#),
+    row(400, Code::InvalidData, "Credentials stand in the query and in the body", EMAILPASS,
+        "POST /auth/customer/emailpass?password=x\n\n{\"email\":\"ann@example.com\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"type":"invalid_data","message":"The field 'password' is given in the query, too"}"#),
+    row(400, Code::InvalidData, "The token names a customer already, or its login became one meanwhile", CUSTOMERS,
+        "POST /store/customers\nauthorization: Bearer {customer}\n\n{\"email\":\"ann@example.com\"}",
+        r#"{"type":"invalid_data","message":"Request already authenticated as a customer."}"#),
+    row(400, Code::InvalidData, "No address is given", CUSTOMERS,
+        "POST /store/customers\nauthorization: Bearer {login}\n\n{}",
+        r#"{"type":"invalid_data","message":"Email is required to create a customer"}"#),
+    row(400, Code::InvalidData, "The address is not the login's own (`customers.email_must_match_identity`)", CUSTOMERS,
+        "POST /store/customers\nauthorization: Bearer {login}\n\n{\"email\":\"victim@example.com\"}",
+        r#"{"type":"invalid_data","message":"The email must be the address that you registered with"}"#),
+    row(400, Code::InvalidData, "The JSON ends too early", WITH_BODY,
+        "POST /auth/customer/emailpass\n\n{\"email\":",
+        r#"{"type":"invalid_data","message":"Unexpected end of JSON input"}"#),
+    row(400, Code::InvalidData, "The JSON is malformed; the text names the place", WITH_BODY,
+        "POST /auth/customer/emailpass\n\n{email:1}",
+        r#"{"type":"invalid_data","message":"Malformed JSON: key must be a string at line 1 column 2"}"#),
+    row(400, Code::InvalidData, "The JSON is neither an object nor an array", WITH_BODY,
+        "POST /auth/customer/emailpass\n\nnull",
+        r#"{"type":"invalid_data","message":"Unexpected token 'n', \"null\" is not valid JSON"}"#),
+    row(400, Code::InvalidData, "A key of the JSON or a field of a form is repeated", WITH_BODY,
+        "POST /auth/customer/emailpass\ncontent-type: application/x-www-form-urlencoded\n\nemail=a&email=b",
+        r#"{"type":"invalid_data","message":"The field 'email' is given twice"}"#),
+    row(400, Code::NotAllowed, "The shop does not know the actor type or does not let it use the provider", PROVIDERS,
+        "POST /auth/user/google\n\n{}",
+        r#"{"type":"not_allowed","message":"The actor type user is not allowed to use the auth provider google"}"#),
+    row(400, Code::NotAllowed, "The publishable key is missing or empty", STORE,
+        "GET /store/customers/me\nx-publishable-api-key: \nauthorization: Bearer {customer}",
+        r#"{"type":"not_allowed","message":"Publishable API key required in the request header: x-publishable-api-key. You can manage your keys in settings in the dashboard."}"#),
+    row(400, Code::NotAllowed, "The publishable key is unknown here, revoked, or a secret key", STORE,
+        "GET /store/customers/me\nx-publishable-api-key: pk_x\nauthorization: Bearer {customer}",
+        r#"{"type":"not_allowed","message":"A valid publishable key is required to proceed with the request"}"#),
+    row(401, Code::Unauthenticated, "No token, or one that is malformed, expired, another shop's, of an ended session, or of another kind; `Accept` names JSON", "`/store/customers`, `…/me`",
+        "GET /store/customers/me\nauthorization: Bearer {login}",
+        r#"{"type":"unauthorized","message":"Unauthorized"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthenticated, "As above; `Accept` does not name JSON", "`/store/customers`, `…/me`",
+        "GET /store/customers/me\naccept: */*", "Unauthorized")
+        .headers(&[("WWW-Authenticate", "Bearer"), ("Vary", "Accept"), ("Content-Type", "text/plain; charset=utf-8")]),
+    row(401, Code::Unauthorized, "The address is unknown, or the password wrong", "`POST /auth/{actor_type}/emailpass`",
+        "POST /auth/customer/emailpass\n\n{\"email\":\"ann@example.com\",\"password\":\"a-Wrong-pass-1\"}",
+        r#"{"type":"unauthorized","message":"Invalid email or password"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthorized, "`password` is missing, empty or no string", EMAILPASS,
+        "POST /auth/customer/emailpass\n\n{\"email\":\"ann@example.com\",\"password\":1}",
+        r#"{"type":"unauthorized","message":"Password should be a string"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthorized, "`email` is missing, empty or no string", EMAILPASS,
+        "POST /auth/customer/emailpass\n\n{\"email\":[\"ann@example.com\"],\"password\":\"an-Old-pass-8\"}",
+        r#"{"type":"unauthorized","message":"Email should be a string"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthorized, "The address has a login already, with an actor or another password", "`…/register`",
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"ann@example.com\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"type":"unauthorized","message":"Identity with email already exists"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthorized, "The provider passes the list and is not installed", "`/auth/{actor_type}/{auth_provider}`, `…/register`",
+        "POST /auth/customer/nope\n\n{}",
+        r#"{"type":"unauthorized","message":"\nUnable to retrieve the auth provider with id: nope\nPlease make sure that the provider is registered in the container and it is configured correctly in your project configuration file."}"#)
+        .headers(CHALLENGE),
+    row(401, Code::Unauthorized, "The reset token is missing, malformed, expired, used, replaced by a newer one, or for another shop, actor type or provider", UPDATE,
+        "POST /auth/customer/emailpass/update\nauthorization: Bearer {customer}\n\n{\"password\":\"a-New-pass-9\"}",
+        r#"{"type":"unauthorized","message":"Invalid token"}"#).headers(CHALLENGE),
+    row(401, Code::Unauthorized, "The new password is missing, empty or no string; the token is not spent", UPDATE,
+        "POST /auth/customer/emailpass/update\nauthorization: Bearer {reset}\n\n{\"password\":5}",
+        r#"{"type":"unauthorized","message":"Unauthorized"}"#).headers(CHALLENGE),
+    row(404, Code::NotFound, "No shop is at this host, or it is disabled", "all but `/health`, `/livez`, `/readyz`",
+        "POST /auth/customer/emailpass\nhost: nope.api.example.com\n\n{}",
+        r#"{"type":"not_found","message":"There is no store at this host"}"#),
+    row(404, Code::NotFound, "The customer was deleted", ME,
+        "GET /store/customers/me\nauthorization: Bearer {deleted}",
+        r#"{"type":"not_found","message":"Customer with id: {deleted id} was not found"}"#),
+    row(404, Code::NotFound, "The login was deleted while its session was in use", CUSTOMERS,
+        "POST /store/customers\nauthorization: Bearer {orphan}\n\n{\"email\":\"orphan@example.com\"}",
+        r#"{"type":"not_found","message":"AuthIdentity with id: {orphan id} was not found"}"#),
+    row(404, Code::NotFound, "There is no such route, or not with this method: there is no 405", "everywhere",
+        "DELETE /auth/customer/emailpass\n\n{}",
+        r#"{"type":"not_found","message":"Cannot DELETE /auth/customer/emailpass"}"#).of_the_server(),
+    row(409, Code::Conflict, "Other requests changed the same rows, three times in a row", WRITES,
+        "POST /store/customers/me\nidempotency-key: of-the-caller\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
+        .before(Before::Conflict).headers(&[("Idempotency-Key", "of-the-caller")]),
+    row(413, Code::InvalidData, "The body is larger than 100 KiB", WITH_BODY,
+        "POST /auth/customer/emailpass\n\n{\"email\":\"{102400 letters}\"}",
+        r#"{"type":"unknown_error","message":"request entity too large"}"#).of_the_server(),
+    row(415, Code::InvalidData, "The charset is not UTF-8", WITH_BODY,
+        "POST /auth/customer/emailpass\ncontent-type: application/json; charset=foo\n\n{}",
+        r#"{"type":"unknown_error","message":"unsupported charset \"FOO\""}"#).of_the_server(),
+    row(415, Code::InvalidData, "The body is compressed", WITH_BODY,
+        "POST /auth/customer/emailpass\ncontent-encoding: gzip\n\n{}",
+        r#"{"type":"unknown_error","message":"unsupported content encoding \"gzip\""}"#).of_the_server(),
+    row(422, Code::Duplicate, "Another customer has the address", CUSTOMERS,
+        "POST /store/customers\nhost: globex.api.example.com\nx-publishable-api-key: {globex key}\nauthorization: Bearer {second}\n\n{\"email\":\"ann@example.com\"}",
+        r#"{"code":"invalid_request_error","type":"duplicate_error","message":"Customer with this email already has an account"}"#),
+    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins of a shop. The address need not exist", "`/auth/*`",
+        "POST /auth/customer/emailpass\n\n{\"email\":\"spent@example.com\",\"password\":\"a-Wrong-pass-1\"}",
+        r#"{"type":"too_many_requests","message":"Too many requests. Please try again later."}"#)
+        .before(Before::GuessesSpent).headers(&[("Retry-After", "901")]),
+    row(500, Code::HashingFailed, "A password could not be hashed; nothing was changed", "`/auth/{actor_type}/emailpass`, `…/register`, `…/update`",
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"new@example.com\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"code":"api_error","type":"database_error","message":"An error occured while hashing password"}"#).before(Before::HashingFails),
+    row(500, Code::StorageFailed, "The database refused; nothing was changed", WRITES,
+        "POST /auth/customer/emailpass/register\n\n{\"email\":\"new@example.com\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"code":"api_error","type":"database_error","message":"An error occurred while accessing the database"}"#).before(Before::CommitFails),
+    row(500, Code::Unexpected, "A defect of ours or damaged data; the log says more", "everywhere",
+        "POST /auth/customer/emailpass\n\n{\"email\":\"damaged@example.com\",\"password\":\"an-Old-pass-8\"}",
+        r#"{"code":"unknown_error","type":"unknown_error","message":"An unknown error occurred."}"#),
+    row(503, Code::Busy, "The database is out of reach, or too much work waits; nothing was changed", WRITES,
+        "POST /store/customers/me\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"type":"service_unavailable","message":"The service is busy. Please try again shortly."}"#)
+        .before(Before::BeginFails).headers(&[("Retry-After", "1")]),
+    row(503, Code::Busy, "The connection to the database broke during the commit: nobody knows whether the change is stored", WRITES,
+        "POST /store/customers/me\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"type":"service_unavailable","message":"The connection to the database was lost; the request may or may not have taken effect."}"#)
+        .before(Before::CommitLost).headers(&[("Retry-After", "1")]),
+];
