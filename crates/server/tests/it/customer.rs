@@ -143,7 +143,7 @@ each_db! {
             }
             assert_eq!(shop.me(&token).await.json(), answer, "step {n}");
         }
-        assert_eq!(number(&app.engine, UPDATED).await.unwrap(), steps.len() as i64, "an empty update is one, too");
+        assert_eq!(number(&app.engine, UPDATED).await.unwrap(), i64::try_from(steps.len()).unwrap(), "an empty update is one, too");
     }
 
     async fn concurrent_updates_lose_nothing(app: TestApp) {

@@ -72,7 +72,7 @@ each_db! {
     async fn r86_a_token_dies_at_its_ttl(app: TestApp) {
         let shop = app.acme();
         let token = customer(&shop, ADDRESS).await;
-        app.clock.advance(DAY - Duration::from_secs(1));
+        app.clock.advance(DAY.saturating_sub(Duration::from_secs(1)));
         shop.me(&token).await.expect_status(200);
         app.clock.advance(Duration::from_secs(1));
         assert_refused(&shop.me(&token).await, "a day later");
@@ -90,7 +90,7 @@ each_db! {
         // With the shared secret a longer life can be signed. The row is not impressed.
         said["exp"] = json!(app.clock.now().seconds() + 60 * 86_400);
         let longer = forge(&json!({"alg": "HS256", "typ": "JWT"}), &said, SECRET.as_bytes());
-        app.clock.advance(30 * DAY - Duration::from_secs(1));
+        app.clock.advance((30 * DAY).saturating_sub(Duration::from_secs(1)));
         shop.me(&longer).await.expect_status(200);
         app.clock.advance(Duration::from_secs(1));
         assert_refused(&shop.me(&longer).await, "30 days later");

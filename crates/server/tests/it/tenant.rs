@@ -148,7 +148,7 @@ each_db! {
         common.get("/t/globex/account/reset-password").send().await.expect_status(200);
         assert!(kid_of(app, "globex.localhost").await.is_some());
         let command = beside(app).await;
-        tenant::disable(&command, &*tenant::by_slug(&command, "globex").await.unwrap()).await.unwrap();
+        tenant::disable(&command, &tenant::by_slug(&command, "globex").await.unwrap()).await.unwrap();
         look_again(app);
         common.get("/t/globex/account/reset-password").send().await.expect_status(404);
         // Looking at it that way must not bring it back at its own host.

@@ -22,7 +22,7 @@ No answer holds SQL, the text of an exception or a secret; the log has these.
 - **429 and 503** carry `Retry-After` in seconds.
 - Under `/store`, `/auth` and `/admin` errors carry the CORS headers of the shop, and a script may read `Idempotency-Key`, `Retry-After` and
   `WWW-Authenticate`.
-- Order: host, body, actor type and provider or publishable key, token, fields of the body, query.
+- Order, as a rule: body, host, actor type and provider or publishable key, token, fields of the body, query.
 
 ## Kinds
 

@@ -21,8 +21,8 @@ pub async fn send(base: &str, bytes: &[u8]) -> Answer {
 
 /// A GET of `path` with these header lines, as they are.
 pub async fn get(base: &str, target: &str, lines: &[&str]) -> Answer {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    send(base, format!("GET {target} HTTP/1.1\r\nConnection: close\r\n{lines}\r\n").as_bytes()).await
+    let head = [&[&format!("GET {target} HTTP/1.1"), "Connection: close"], lines, &["", ""]].concat().join("\r\n");
+    send(base, head.as_bytes()).await
 }
 
 fn parse(bytes: &[u8]) -> Answer {
