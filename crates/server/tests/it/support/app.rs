@@ -135,6 +135,12 @@ impl TestApp {
         mail
     }
 
+    /// Takes whatever mails there are, for tests that are not about mail.
+    pub async fn take_all_mail(&mut self) {
+        self.settle().await;
+        self.taken = self.mail.mails().len();
+    }
+
     /// Asks for a reset and reads the token out of the mail that comes.
     pub async fn reset_token(&mut self, shop: &Shop, address: &str) -> String {
         shop.request_reset(address).await.expect_status(201);
