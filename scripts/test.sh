@@ -70,9 +70,9 @@ install_missing() {
     local packages=()
     if [ -z "$(postgres_bin)" ]; then packages+=(postgresql); fi
     command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+    command -v curl >/dev/null || packages+=(curl)
     if [ "$filtered" = no ]; then
         [ -x "$CHROMIUM" ] || packages+=(chromium)
-        command -v curl >/dev/null || packages+=(curl)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)

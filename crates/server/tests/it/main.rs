@@ -1,10 +1,12 @@
 //! The product from outside: real HTTP, a real mail server, both databases.
+
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod support;
 
 mod customer;
 mod errors;
+mod examples;
 mod fuzz;
 mod password_reset;
 mod registration;
