@@ -8,6 +8,7 @@ mod customer;
 mod errors;
 mod examples;
 mod fuzz;
+mod generated;
 mod password_reset;
 mod registration;
 mod route_coverage;

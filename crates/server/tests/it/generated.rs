@@ -1,0 +1,112 @@
+//! Pages that repeat what the code says: they are held to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use vestibule_engine::model::event::EventName;
+use vestibule_engine::model::tenant::Limits;
+
+use super::tidy::source::{Source, files};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// The cells of the table rows of a page whose first cell is `` `name` ``.
+fn rows<'p>(page: &'p str, name: &str) -> Vec<Vec<&'p str>> {
+    let cells = |line: &'p str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+    page.lines().filter(|line| line.starts_with("| ")).map(cells).filter(|row| row.first() == Some(&format!("`{name}`").as_str())).collect()
+}
+
+/// The words between single backticks, outside fenced blocks.
+fn quoted(page: &str) -> Vec<&str> {
+    page.split("\n```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The pages that speak of the source tree.
+fn pages() -> Vec<(String, String)> {
+    let mut all = files(&root(), "docs", ".md").unwrap();
+    all.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| (name.to_owned(), page(name))));
+    all
+}
+
+#[test]
+fn the_events_page_has_every_event_and_its_secrets() {
+    let page = page("docs/events.md");
+    let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(listed, EventName::ALL.map(EventName::as_str), "one row for each event, in the order of the code");
+    for name in EventName::ALL {
+        let row = rows(&page, name.as_str()).remove(0);
+        let secrets: Vec<&str> = row[3].split('`').skip(1).step_by(2).collect();
+        assert_eq!(secrets, name.secret_fields(), "{}", name.as_str());
+        assert!(secrets.iter().all(|field| row[2].contains(&format!("`{field}`"))), "a secret field is a field: {}", name.as_str());
+    }
+}
+
+#[test]
+fn the_api_page_has_every_limit_with_its_default() {
+    let page = page("docs/api.md");
+    let Value::Object(defaults) = serde_json::to_value(Limits::default()).unwrap() else { panic!("the limits are no object") };
+    assert!(defaults.len() > 5);
+    for (name, default) in defaults.iter().filter(|(name, _)| *name != "enabled") {
+        let row = rows(&page, name);
+        assert_eq!(row.len(), 1, "docs/api.md has one row for {name}");
+        assert_eq!(row[0][1], default.to_string(), "{name}");
+    }
+}
+
+#[test]
+fn every_route_is_on_the_api_page() {
+    let page = page("docs/api.md");
+    let table: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    for route in vestibule::router::ROUTES {
+        let path = route.path.replace("{auth_provider}", "{provider}").replace("/t/{slug}", "");
+        // What pages link to by themselves.
+        let part_of_a_page = path.starts_with("/account/assets") || path.starts_with("/dev/inbox/");
+        let named = table.iter().any(|row| row.contains(&format!("`{} {path}`", route.method)));
+        assert!(named || part_of_a_page, "no table of docs/api.md names {} {path}", route.method);
+    }
+}
+
+/// A name with three words or more and no path is a test or a function; one that ends in `()` is a function.
+#[test]
+fn the_functions_that_pages_name_exist() {
+    let sources: Vec<Source> = files(&root(), "crates", ".rs").unwrap().iter().map(|(path, text)| Source::new(path, text)).collect();
+    let exists =
+        |name: &str| sources.iter().any(|file| file.functions().iter().any(|f| f.name == name) || file.text.contains(&format!("fn {name}(")));
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let mut seen = 0;
+    for (path, text) in pages() {
+        for word in quoted(&text) {
+            let function = word.strip_suffix("()").map(|name| name.rsplit("::").next().unwrap_or_default());
+            let test = Some(word).filter(|name| plain(name) && name.matches('_').count() >= 3 && path != "docs/api.md");
+            let Some(name) = function.or(test) else { continue };
+            seen += 1;
+            assert!(exists(name), "{path} names `{word}`, which does not exist");
+        }
+    }
+    assert!(seen > 50, "only {seen} names were found");
+}
+
+#[test]
+fn the_files_that_pages_name_exist() {
+    let mut seen = 0;
+    for (path, text) in pages() {
+        let is_file = |word: &&str| {
+            let extension = word.rsplit('.').next().unwrap_or_default();
+            word.contains('/') && (word.ends_with('/') || ["rs", "sh", "toml", "sql", "html"].contains(&extension))
+        };
+        let plain = |word: &&str| !word.starts_with('/') && !word.contains(['{', ' ', ':', '$', '*']) && !word.starts_with("./");
+        for word in quoted(&text).into_iter().filter(is_file).filter(plain) {
+            seen += 1;
+            let places = ["", "crates/engine", "crates/server", "crates/engine/src", "crates/server/src"];
+            assert!(places.iter().any(|place| root().join(place).join(word).exists()), "{path} names `{word}`, which does not exist");
+        }
+    }
+    assert!(seen > 20, "only {seen} files were found");
+}
