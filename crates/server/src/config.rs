@@ -127,6 +127,11 @@ pub fn judge(config: &Config) -> Findings {
     } else {
         findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into());
     }
+    if local && config.server.public_url.is_none() {
+        findings.warnings.extend(public_name(config).map(|name| {
+            format!("server.public_url is missing: if others reach `{name}` through a proxy, set it; links in mails now begin with http:// and hold this server's own port")
+        }));
+    }
     let mut slugs = HashSet::new();
     let mut hosts = HashSet::new();
     for tenant in &config.tenants {
@@ -141,6 +146,13 @@ pub fn judge(config: &Config) -> Findings {
         tenant_findings(tenant, local, &mut findings);
     }
     findings
+}
+
+/// A configured name that others could reach.
+fn public_name(config: &Config) -> Option<&str> {
+    let hosts = config.tenants.iter().flat_map(|tenant| &tenant.hosts);
+    let mut names = config.server.tenant_domain.iter().chain(hosts).map(String::as_str);
+    names.find(|name| *name != "localhost" && !name.ends_with(".localhost"))
 }
 
 impl Findings {
@@ -259,6 +271,19 @@ mod tests {
         assert_eq!(config.keys.master.unwrap().expose(), "from-a-file");
         assert_eq!(config.database.url.expose(), "sqlite://y.db");
         assert!(load_text(LEAST, &[("VESTIBULE__SERVER__LISEN", "x")]).is_err(), "an unknown variable is an unknown key");
+    }
+
+    #[test]
+    fn a_public_name_without_a_public_url_is_mentioned() {
+        let mentioned = |server: &str, tenant: &str| {
+            let findings = judge(&load_text(&format!("{LEAST}[server]\n{server}\n[[tenants]]\nslug = \"acme\"\n{tenant}\n"), &[]).unwrap());
+            findings.warnings.iter().any(|w| w.contains("public_url"))
+        };
+        assert!(mentioned("tenant_domain = \"api.example.com\"", ""));
+        assert!(mentioned("", "hosts = [\"acme.localhost\", \"id.acme.example\"]"));
+        assert!(!mentioned("tenant_domain = \"api.localhost\"", "hosts = [\"localhost\"]"));
+        assert!(!mentioned("tenant_domain = \"api.example.com\"\npublic_url = \"http://localhost:9000\"", ""));
+        assert!(!mentioned("tenant_domain = \"api.example.com\"\npublic_url = \"https://id.example.com\"", ""));
     }
 
     #[test]
