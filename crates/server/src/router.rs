@@ -63,7 +63,6 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// The table as a router. Without `development` its routes do not exist.
-#[must_use]
 pub fn router(app: App) -> Router {
     let exists = |route: &&Route| route.may_call != MayCall::Development || app.engine.config.server.development;
     let mut router = Router::new();

@@ -51,7 +51,7 @@ fn fields(body: Value) -> Result<(String, Map<String, Value>), Error> {
 /// The published example of this route sends the address itself: `-d 'customer@gmail.com'` under a JSON type. So here, and nowhere else, a JSON string
 /// or a body that is no JSON is the identifier, if it looks like nothing but one address.
 fn bare_identifier(raw: &Raw) -> Option<String> {
-    if !(matches!(raw.kind, Kind::Json | Kind::Text) || !raw.typed) {
+    if raw.typed && !matches!(raw.kind, Kind::Json | Kind::Text) {
         return None;
     }
     let text = raw.text().ok()?.trim();

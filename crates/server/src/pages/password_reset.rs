@@ -31,7 +31,7 @@ pub async fn show(State(app): State<App>, shop: PageTenant, link: Result<Query<L
     if link.token.is_empty() {
         return shown(&shop, StatusCode::OK, ResetState::Ask, None, None);
     }
-    let state = state_of(password_reset::inspect(&app.engine, &shop.tenant, &link.token).await);
+    let state = state_of(&password_reset::inspect(&app.engine, &shop.tenant, &link.token).await);
     shown(&shop, StatusCode::OK, state, Some(&link.token), None)
 }
 
@@ -57,7 +57,7 @@ async fn refused(app: &App, shop: &PageTenant, token: &str, password: &str, e: E
             shown(shop, StatusCode::BAD_REQUEST, ResetState::Form, Some(token), Some("Please choose a password"))
         }
         Code::Unauthorized => {
-            let state = match state_of(password_reset::inspect(&app.engine, &shop.tenant, token).await) {
+            let state = match state_of(&password_reset::inspect(&app.engine, &shop.tenant, token).await) {
                 // It was good a moment ago and was refused: somebody else has just spent it.
                 ResetState::Form => ResetState::Used,
                 other => other,
@@ -85,7 +85,7 @@ pub async fn request(State(app): State<App>, shop: PageTenant, Caller(client): C
     }
 }
 
-fn state_of(link: Result<LinkState, Error>) -> ResetState {
+fn state_of(link: &Result<LinkState, Error>) -> ResetState {
     match link {
         Ok(LinkState::Good) => ResetState::Form,
         Ok(LinkState::Used) => ResetState::Used,
