@@ -110,3 +110,20 @@ fn the_files_that_pages_name_exist() {
     }
     assert!(seen > 20, "only {seen} files were found");
 }
+
+/// A block of settings without a file name is a piece of a configuration.
+#[test]
+fn the_settings_that_pages_show_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vestibule.toml");
+    let mut seen = 0;
+    for (path, text) in pages() {
+        for block in text.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+            seen += 1;
+            fs::write(&file, format!("[database]\nurl = \"sqlite://x.db\"\n[[tenants]]\nslug = \"acme\"\n{block}\n")).unwrap();
+            let judged = vestibule::config::load(&file, std::iter::empty()).map(|config| vestibule::config::judge(&config).errors);
+            assert_eq!(judged, Ok(Vec::new()), "{path}:\n{block}");
+        }
+    }
+    assert!(seen > 1, "only {seen} blocks were found");
+}
