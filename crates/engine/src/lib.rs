@@ -82,6 +82,7 @@ impl Engine {
             rng,
             master,
         });
+        ops::tenant::check_master_key(&engine).await?;
         for declared in &engine.config.tenants {
             ops::tenant::declare(&engine, declared).await?;
         }

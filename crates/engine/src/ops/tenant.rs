@@ -208,6 +208,17 @@ fn unseal_settings(engine: &Engine, id: TenantId, sealed: &[u8]) -> Result<Tenan
     serde_json::from_slice(&plain).map_err(|e| Error::unexpected(format!("settings of tenant {id}: {e}")))
 }
 
+/// Whether the master key is the one that sealed this database: it opens what is sealed in it. An empty database takes any key.
+pub(crate) async fn check_master_key(engine: &Engine) -> Result<()> {
+    let Some(row) = engine.db.read(|reader| Box::pin(store::tenant::first(reader))).await? else { return Ok(()) };
+    match engine.master.open(&settings_context(row.id), &row.settings) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            Err(Error::invalid("keys.master is not the key that sealed this database; set the right key, or restore the backup made with this one"))
+        }
+    }
+}
+
 /// What is written for a tenant, drawn and sealed before the transaction.
 struct Draft {
     id: TenantId,

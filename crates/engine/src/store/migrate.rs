@@ -1,7 +1,7 @@
 //! Migrations: numbered, run once, under a lock, and checked against what was run before.
 
 use super::conflict;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::time::Timestamp;
 
 struct Migration {
@@ -35,12 +35,13 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(7305512894)";
 fn pending(applied: &[(i64, String)], text: fn(&Migration) -> &'static str) -> Result<Vec<&'static Migration>> {
     for (number, checksum) in applied {
         let Some(known) = ALL.iter().find(|m| m.number == *number) else {
-            return Err(Error::invalid(format!(
-                "the database was written by a newer version (migration {number}); start that version, or restore a backup"
-            )));
+            return Err(Error::new(
+                Code::StorageFailed,
+                format!("the database was written by a newer version (migration {number}); start that version, or restore a backup"),
+            ));
         };
         if digest(text(known)) != *checksum {
-            return Err(Error::invalid(format!("migration {} differs from the one that made this database", known.name)));
+            return Err(Error::new(Code::StorageFailed, format!("migration {} differs from the one that made this database", known.name)));
         }
     }
     Ok(ALL.iter().filter(|m| !applied.iter().any(|(number, _)| number == &m.number)).collect())

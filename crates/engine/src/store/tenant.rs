@@ -15,6 +15,7 @@ statements! {
     BY_ID = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants WHERE id = $1";
     BY_HOST = "SELECT t.id, t.slug, t.settings, t.version, t.disabled_at, t.created_at FROM tenants t JOIN tenant_hosts h ON h.tenant_id = t.id WHERE h.host = $1";
     LIST = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants ORDER BY slug";
+    FIRST = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants ORDER BY slug LIMIT 1";
     HOSTS = "SELECT host FROM tenant_hosts WHERE tenant_id = $1 ORDER BY host";
     DELETE_HOSTS = "DELETE FROM tenant_hosts WHERE tenant_id = $1";
     INSERT_HOST = "INSERT INTO tenant_hosts (host, tenant_id) VALUES ($1, $2) ON CONFLICT (host) DO NOTHING";
@@ -83,6 +84,11 @@ pub async fn by_host(reader: &mut Reader, host: &str) -> Result<Option<TenantRow
 
 pub async fn list(reader: &mut Reader) -> Result<Vec<TenantRow>> {
     reader.all(LIST, &[]).await
+}
+
+/// The first by slug. `None`: there is no tenant.
+pub async fn first(reader: &mut Reader) -> Result<Option<TenantRow>> {
+    reader.one(FIRST, &[]).await
 }
 
 pub async fn hosts(reader: &mut Reader, id: TenantId) -> Result<Vec<String>> {

@@ -1,5 +1,7 @@
 //! What the SQL promises, checked on both databases.
 
+mod first_tenant;
+
 use crate::ports::clock::Clock;
 use crate::store::Db;
 use crate::testing::{Backend, TestDatabase};
