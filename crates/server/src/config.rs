@@ -27,6 +27,14 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
+/// The environment variables that set something. Others are nobody's business here, and may be no text at all.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+        Some((name, value.to_string_lossy().into_owned()))
+    })
+}
+
 /// Reads the file and lays the environment over it.
 ///
 /// # Errors
@@ -44,58 +52,78 @@ pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) ->
     {
         return Err(problem);
     }
-    let mut table: toml::Table = toml::from_str(&text).map_err(|e| explain(path, &e))?;
+    let mut table = toml::Value::Table(toml::from_str(&text).map_err(|e| explain(path, &e))?);
     for (keys, value) in overlay {
-        place(&mut table, &keys, value)?;
+        place(&mut table, &keys, value).ok_or_else(|| format!("{PREFIX}{}: there is no such place", keys.join("__").to_ascii_uppercase()))?;
     }
-    table.try_into().map_err(|e: toml::de::Error| format!("{} with the environment: {}", path.display(), e.message()))
+    table.try_into().map_err(|e: toml::de::Error| format!("{} with the environment: {}", path.display(), reason(&e)))
 }
 
 fn overlay(environment: impl Iterator<Item = (String, String)>) -> Result<Vec<(Vec<String>, toml::Value)>, String> {
     let mut out = Vec::new();
     for (name, value) in environment {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        let (rest, value) = match rest.strip_suffix("_FILE") {
-            Some(rest) => (rest, std::fs::read_to_string(&value).map_err(|e| format!("{name}: {value}: {e}"))?.trim_end().to_owned()),
-            None => (rest, value),
+        let (rest, value, from_file) = match rest.strip_suffix("_FILE") {
+            Some(rest) => (rest, std::fs::read_to_string(&value).map_err(|e| format!("{name}: {value}: {e}"))?.trim_end().to_owned(), true),
+            None => (rest, value, false),
         };
         let keys: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-        let typed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v")).filter(|v| !v.is_str());
+        let typed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+        // A file holds a secret, or a list of them: one of digits alone is no number.
+        let typed = typed.filter(|v| if from_file { v.is_array() } else { !v.is_str() });
         out.push((keys, typed.unwrap_or(toml::Value::String(value))));
     }
     out.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(out)
 }
 
-fn place(table: &mut toml::Table, keys: &[String], value: toml::Value) -> Result<(), String> {
-    match keys {
-        [] => Ok(()),
-        [last] => {
-            table.insert(last.clone(), value);
-            Ok(())
+/// Puts `value` where `keys` lead; a number among them counts the elements of a list, from 0. `None`: they lead nowhere.
+fn place(at: &mut toml::Value, keys: &[String], value: toml::Value) -> Option<()> {
+    let Some((first, rest)) = keys.split_first() else {
+        *at = value;
+        return Some(());
+    };
+    let is_list = rest.first().is_some_and(|next| next.parse::<usize>().is_ok());
+    let empty = || if is_list { toml::Value::Array(Vec::new()) } else { toml::Value::Table(toml::Table::new()) };
+    let next = match at {
+        toml::Value::Table(table) => table.entry(first.clone()).or_insert_with(empty),
+        toml::Value::Array(list) => {
+            let index = first.parse::<usize>().ok()?;
+            if index == list.len() {
+                list.push(empty());
+            }
+            list.get_mut(index)?
         }
-        [first, rest @ ..] => match table.entry(first.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
-            toml::Value::Table(inner) => place(inner, rest, value),
-            _ => Err(format!("{PREFIX}{}: `{first}` is no section", keys.join("__").to_ascii_uppercase())),
-        },
-    }
+        _ => return None,
+    };
+    place(next, rest, value)
 }
 
 /// A parse error in one line, with the known key that the unknown one resembles most.
 fn explain(path: &Path, e: &toml::de::Error) -> String {
     let text = e.to_string();
     let place = text.lines().next().unwrap_or_default().trim_start_matches("TOML parse error ").to_owned();
-    let mut message = e.message().to_owned();
+    format!("{} {place}: {}", path.display(), reason(e))
+}
+
+/// What is wrong, without the value that was given: it may be a secret in the wrong place.
+fn reason(e: &toml::de::Error) -> String {
+    let message = e.message();
     if let Some(rest) = message.strip_prefix("unknown field `") {
         let mut names = rest.split('`');
-        let unknown = names.next().unwrap_or_default().to_owned();
-        let nearest =
-            names.skip(1).step_by(2).min_by_key(|known| distance(&unknown, known)).filter(|known| distance(&unknown, known) <= 3).map(str::to_owned);
+        let unknown = names.next().unwrap_or_default();
+        let nearest = names.skip(1).step_by(2).min_by_key(|known| distance(unknown, known)).filter(|known| distance(unknown, known) <= 3);
         if let Some(nearest) = nearest {
-            message = format!("unknown key `{unknown}`; did you mean `{nearest}`?");
+            return format!("unknown key `{unknown}`; did you mean `{nearest}`?");
         }
     }
-    format!("{} {place}: {message}", path.display())
+    match message.split_once(", expected ") {
+        Some((given, expected)) if given.starts_with("invalid ") => {
+            let kind = given.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// How many characters must be changed, added or left out (Levenshtein).
@@ -122,10 +150,14 @@ fn distance(a: &str, b: &str) -> usize {
 pub fn judge(config: &Config) -> Findings {
     let mut findings = Findings::default();
     let local = config.server.is_local();
-    if let Some(master) = &config.keys.master {
-        findings.errors.extend(MasterKey::from_base64(master.expose()).err().map(|e| format!("keys.master: {e}")));
-    } else {
-        findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into());
+    if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| config.database.url.expose().starts_with(scheme)) {
+        findings.errors.push("database.url must begin with sqlite:// or postgres://".into());
+    }
+    match config.keys.master.as_ref().map(|master| MasterKey::from_base64(master.expose())) {
+        None => findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into()),
+        Some(Err(e)) => findings.errors.push(format!("keys.master: {e}")),
+        Some(Ok(key)) if key.is_development() => findings.relaxed(local, "keys.master is a published key: it protects nothing".into()),
+        Some(Ok(_)) => {}
     }
     if local && config.server.public_url.is_none() {
         findings.warnings.extend(public_name(config).map(|name| {
@@ -153,6 +185,22 @@ fn public_name(config: &Config) -> Option<&str> {
     let hosts = config.tenants.iter().flat_map(|tenant| &tenant.hosts);
     let mut names = config.server.tenant_domain.iter().chain(hosts).map(String::as_str);
     names.find(|name| *name != "localhost" && !name.ends_with(".localhost"))
+}
+
+/// Judges a tenant that is made by command, by the rules for a declared one.
+#[must_use]
+pub fn judge_tenant(tenant: &TenantSettings, local: bool) -> Findings {
+    let mut findings = Findings::default();
+    tenant_findings(tenant, local, &mut findings);
+    findings
+}
+
+/// A warning if the file can be read by everybody on this machine: it is where secrets stand.
+#[must_use]
+pub fn exposure(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o004 != 0).then(|| format!("{} can be read by everybody on this machine; if it holds secrets: chmod o-r", path.display()))
 }
 
 impl Findings {

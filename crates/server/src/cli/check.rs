@@ -17,8 +17,7 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<(), Failure> {
-        let judged = config::required(self.file.config).and_then(|path| config::load(&path, std::env::vars())).map(|config| config::judge(&config));
-        let findings = judged.unwrap_or_else(|e| config::Findings { errors: vec![e], warnings: Vec::new() });
+        let findings = self.file.judged().map_or_else(|e| config::Findings { errors: vec![e], warnings: Vec::new() }, |(_, findings)| findings);
         if self.json {
             print_json(&json!({"ok": findings.errors.is_empty(), "errors": findings.errors, "warnings": findings.warnings}));
         } else {

@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use vestibule_engine::config::Config;
-use vestibule_engine::error::Error;
+use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::tenant::Tenant;
 use vestibule_engine::{Engine, Surroundings, ops};
 
-use crate::config;
+use crate::config::{self, Findings};
 
 /// The customer entrance to a store: sign-up, sign-in, password reset and profiles, for many shops.
 #[derive(Parser)]
@@ -63,7 +63,12 @@ pub enum Failure {
 
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
-        Self::Failed(e.to_string())
+        let text = match e.detail {
+            Some(detail) => format!("{}: {detail}", e.message.trim_end_matches('.')),
+            None => e.message.into_owned(),
+        };
+        // What breaks a rule was asked wrongly.
+        if e.code == Code::InvalidData { Self::Usage(text) } else { Self::Failed(text) }
     }
 }
 
@@ -119,20 +124,43 @@ async fn run(command: Command) -> Result<(), Failure> {
 impl ConfigFile {
     /// The configuration, if it may be used. Warnings go to stderr.
     fn load(self) -> Result<Config, Failure> {
-        let config = config::required(self.config).and_then(|path| config::load(&path, std::env::vars())).map_err(Failure::Usage)?;
-        let findings = config::judge(&config);
-        for warning in &findings.warnings {
-            eprintln!("vestibule: warning: {warning}");
-        }
-        if findings.errors.is_empty() { Ok(config) } else { Err(Failure::Usage(findings.errors.join("\nvestibule: "))) }
+        let (config, findings) = self.judged().map_err(Failure::Usage)?;
+        refuse(&findings)?;
+        Ok(config)
+    }
+
+    /// The configuration, and what is to be said of it.
+    fn judged(self) -> Result<(Config, Findings), String> {
+        let path = config::required(self.config)?;
+        let config = config::load(&path, config::environment())?;
+        let mut findings = config::judge(&config);
+        findings.warnings.extend(config::exposure(&path));
+        Ok((config, findings))
     }
 
     /// An engine for a command: the declared tenants are left to the server.
     async fn engine(self) -> Result<Arc<Engine>, Failure> {
         let mut config = self.load()?;
         config.tenants.clear();
-        Ok(Engine::open(config, Surroundings::default()).await?)
+        open(config).await
     }
+}
+
+/// An engine on the configured database.
+async fn open(config: Config) -> Result<Arc<Engine>, Failure> {
+    Engine::open(config, Surroundings::default()).await.map_err(|e| {
+        // The reader is the operator, who can use the reason; a client's message would tell him nothing.
+        let reason = e.detail.unwrap_or_else(|| e.message.into_owned());
+        if e.code == Code::InvalidData { Failure::Usage(reason) } else { Failure::Failed(format!("the database cannot be used: {reason}")) }
+    })
+}
+
+/// Says the warnings; errors end the command.
+fn refuse(findings: &Findings) -> Result<(), Failure> {
+    for warning in &findings.warnings {
+        eprintln!("vestibule: warning: {warning}");
+    }
+    if findings.errors.is_empty() { Ok(()) } else { Err(Failure::Usage(findings.errors.join("\nvestibule: "))) }
 }
 
 /// Prints JSON for programs.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use vestibule_engine::model::tenant::{Secret, TenantSettings};
 use vestibule_engine::ops;
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{ConfigFile, Failure, print_json, refuse, tenant};
+use crate::config;
 
 #[derive(Args)]
 pub struct TenantCommand {
@@ -85,6 +86,7 @@ impl TenantCommand {
 
 async fn create(file: ConfigFile, settings: TenantSettings, json: bool) -> Result<(), Failure> {
     let engine = file.engine().await?;
+    refuse(&config::judge_tenant(&settings, engine.config.server.is_local()))?;
     let tenant = ops::tenant::create(&engine, &settings).await?;
     let (_, key) = ops::api_key::create(&engine, &tenant, ops::api_key::Kind::Publishable, "created with the tenant").await?;
     if json {
