@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use vestibule_engine::Engine;
 use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
 use vestibule_engine::model::customer::{Change, Profile};
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::model::tenant::{Secret, Tenant, TenantSettings};
 use vestibule_engine::ops::{self, Client};
 use vestibule_engine::provider::emailpass;
-use vestibule_engine::{Engine, Surroundings};
 
-use super::{Failure, serve};
+use super::{Failure, open, serve};
 
 const SHOPS: [(&str, &str); 2] = [("acme", "Acme"), ("globex", "Globex")];
 /// The first of the shops answers where no host names one.
@@ -37,14 +37,15 @@ impl Dev {
         if !self.listen.ip().is_loopback() {
             return Err(Failure::Usage("dev listens on loopback only: its keys and passwords are published".into()));
         }
+        let told = serve::Told::listen()?;
         std::fs::create_dir_all(&self.data).map_err(|e| Failure::Failed(format!("{}: {e}", self.data.display())))?;
         let listener = serve::listen(self.listen).await?;
         let address = listener.local_addr().map_err(|e| Failure::Failed(e.to_string()))?;
-        let engine = Engine::open(self.config(address), Surroundings::default()).await?;
+        let engine = open(self.config(address)).await?;
         let shop = ops::tenant::by_slug(&engine, DEFAULT_SHOP).await?;
         demo_customer(&engine, &shop).await?;
         greet(&engine, address);
-        serve::until_told(engine, listener).await
+        serve::until_told(engine, listener, told).await
     }
 
     fn config(&self, address: SocketAddr) -> Config {
