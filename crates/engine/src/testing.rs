@@ -8,6 +8,11 @@ use crate::Engine;
 use crate::error::{Error, Result};
 pub use crate::store::faults::{Fault, Faults};
 
+/// Runs `sql` on a SQLite file that nobody has open, past everything of ours. Afterwards there is no log beside the file.
+pub fn run_on_file(path: &std::path::Path, sql: &str) -> Result<()> {
+    crate::store::run_on_file(path, sql)
+}
+
 /// Where the tests' PostgreSQL is: any user that may create databases.
 const POSTGRES: &str = "VESTIBULE_TEST_POSTGRES";
 

@@ -228,6 +228,12 @@ fn conflict(detail: impl Into<String>) -> Error {
         .with_detail(detail)
 }
 
+/// Runs `sql` on a SQLite file that nobody has open. Afterwards the file is all there is: its log has been taken in.
+#[cfg(feature = "testing")]
+pub(crate) fn run_on_file(path: &Path, sql: &str) -> Result<()> {
+    Ok(rusqlite::Connection::open(path)?.execute_batch(sql)?)
+}
+
 /// Makes an empty database on the tests' PostgreSQL.
 #[cfg(feature = "testing")]
 pub(crate) async fn create_postgres_database(server: &str, name: &str) -> Result<()> {

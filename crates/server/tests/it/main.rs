@@ -5,6 +5,7 @@
 
 mod support;
 
+mod cli;
 mod customer;
 mod errors;
 mod examples;

@@ -1,0 +1,175 @@
+//! `vestibule tenant`, `key` and `user`: also while a server runs on the same file, which knows of it within a second.
+
+use serde_json::{Value, json};
+
+use super::{ACME, LOCAL, PUBLIC, config};
+use crate::support::app::{ADDRESS, PASSWORD, publishable_key};
+use crate::support::binary::{Desk, within_a_second};
+use crate::support::client::{Shop, claims};
+
+/// What a storefront without a session gets: 400 for a key that does not count, 401 for one that does.
+async fn key_counts(shop: &Shop) -> bool {
+    match shop.get("/store/customers/me").send().await.status {
+        400 => false,
+        401 => true,
+        other => panic!("{other}"),
+    }
+}
+
+async fn soon(shop: &Shop, counts: bool) {
+    within_a_second(async || if key_counts(shop).await == counts { Ok(()) } else { Err(format!("the key should count: {counts}")) }).await;
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+#[tokio::test]
+async fn a_tenant_made_beside_a_running_server_answers_within_a_second() {
+    let desk = Desk::new(&config(LOCAL, ACME));
+    let server = desk.serve();
+    let strangers = server.shop("globex.localhost", "");
+    strangers.get("/.well-known/jwks.json").send().await.expect_status(404);
+    let made = desk.run(&["tenant", "create", "globex", "--host", "id.globex.example", "--json"]).json();
+    assert_eq!((&made["slug"], &made["hosts"]), (&json!("globex"), &json!(["id.globex.example"])));
+    for host in ["globex.localhost", "id.globex.example"] {
+        let shop = server.shop(host, text(&made["publishable_key"]));
+        within_a_second(async || match shop.get("/.well-known/jwks.json").send().await.status {
+            200 => Ok(()),
+            status => Err(format!("{status}")),
+        })
+        .await;
+        soon(&shop, true).await;
+    }
+    let shop = server.shop("globex.localhost", text(&made["publishable_key"]));
+    shop.register(ADDRESS, PASSWORD).await.expect_status(200);
+
+    let shown = desk.run(&["tenant", "show", "globex", "--json"]).json();
+    assert_eq!((&shown["id"], &shown["disabled_at"]), (&made["id"], &Value::Null));
+    let slugs: Vec<String> = desk.run(&["tenant", "list"]).expect(0).stdout.lines().map(|l| l.split('\t').next().unwrap().to_owned()).collect();
+    assert_eq!(slugs, ["acme", "globex"]);
+
+    desk.run(&["tenant", "disable", "globex"]).expect(0);
+    within_a_second(async || match shop.sign_in(ADDRESS, PASSWORD).await.status {
+        404 => Ok(()),
+        status => Err(format!("{status}")),
+    })
+    .await;
+    assert_ne!(desk.run(&["tenant", "show", "globex", "--json"]).json()["disabled_at"], Value::Null);
+    server.shop("acme.localhost", "").get("/.well-known/jwks.json").send().await.expect_status(200);
+}
+
+#[test]
+fn a_tenant_is_judged_as_a_declared_one_is() {
+    let desk = Desk::new(&config(PUBLIC, ""));
+    for (more, words) in [
+        (["--mail-transport", "pigeon://x"], "tenant acme: mail.transport: "),
+        (["--mail-transport", "smtp://127.0.0.1:1"], "tenant acme: mail.from is required"),
+        (["--mail-transport", "inbox"], "tenant acme: mail goes to the development inbox"),
+    ] {
+        desk.run(&[&["tenant", "create", "acme"][..], &more].concat()).expect_words(2, &[words]);
+    }
+    desk.run(&["tenant", "create", "Acme"]).expect_words(2, &["the slug must be 1 to 40 of a-z"]);
+    desk.run(&["tenant", "create", "acme", "--storefront-url", "shop"]).expect_words(2, &["--storefront-url"]);
+    assert_eq!(desk.run(&["tenant", "list", "--json"]).json(), json!([]), "nothing was made");
+    let ended = desk.run(&["tenant", "create", "acme"]).expect(0);
+    assert!(ended.stderr.contains("warning: tenant acme: auth.password_reset has no subscriber"), "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("tenant acme\npublishable key pk_"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_transport_can_be_read_from_standard_input() {
+    let desk = Desk::new(&config(PUBLIC, ""));
+    let words = ["tenant", "create", "acme", "--mail-from", "Acme <no-reply@acme.example>", "--mail-transport-stdin"];
+    desk.run_with(&words, "").expect_words(2, &["standard input was empty"]);
+    let ended = desk.run_with(&words, "smtp://u:smtp-password-7@127.0.0.1:1\n").expect(0);
+    assert!(ended.stderr.is_empty() && !ended.stdout.contains("smtp-password"), "{ended:?}");
+}
+
+#[test]
+fn what_is_not_there_or_taken_is_said_in_words() {
+    let desk = Desk::new(&config(LOCAL, ""));
+    desk.run(&["tenant", "create", "acme", "--host", "id.acme.example"]).expect(0);
+    desk.run(&["tenant", "create", "acme"]).expect(1);
+    let taken = desk.run(&["tenant", "create", "globex", "--host", "ID.acme.example"]).expect(1);
+    assert!(taken.stderr.contains("The host `id.acme.example` belongs to another tenant"), "{}", taken.stderr);
+    let nobody = "There is no tenant `nobody`";
+    desk.run(&["tenant", "disable", "nobody"]).expect_words(1, &[nobody]);
+    desk.run(&["tenant", "show", "nobody"]).expect_words(1, &["here is no tenant `nobody`"]);
+    desk.run(&["key", "list", "--tenant", "nobody"]).expect_words(1, &[nobody]);
+    desk.run(&["key", "create", "--tenant", "nobody", "--type", "secret"]).expect_words(1, &[nobody]);
+    desk.run_with(&["user", "create", "--tenant", "nobody", "--email", ADDRESS, "--password-stdin"], "a-password-99\n").expect_words(1, &[nobody]);
+    desk.run(&["key", "revoke", "--tenant", "acme", "apk_01ARZ3NDEKTSV4RRFFQ69G5FAV"]).expect_words(1, &["was not found"]);
+    assert_eq!(desk.run(&["tenant", "list", "--json"]).json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_publishable_key_works_until_it_is_revoked() {
+    let desk = Desk::new(&config(LOCAL, &format!("{ACME}\n[[tenants]]\nslug = \"globex\"\n")));
+    let server = desk.serve();
+    let create = ["key", "create", "--tenant", "acme", "--type", "publishable", "--title", "web", "--json"];
+    let made = desk.run(&create).json();
+    let token = text(&made["token"]);
+    assert_eq!(made["type"], "publishable");
+    let shop = server.shop("acme.localhost", token);
+    soon(&shop, true).await;
+    assert!(!key_counts(&server.shop("globex.localhost", token)).await, "another tenant's key");
+
+    let listed = desk.run(&["key", "list", "--tenant", "acme", "--json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!((&listed[0]["id"], &listed[0]["title"], &listed[0]["revoked_at"]), (&made["id"], &json!("web"), &Value::Null));
+    let plain = desk.run(&["key", "list", "--tenant", "acme"]).expect(0).stdout;
+    assert!(plain.contains(text(&made["id"])) && plain.contains("\tlive\tweb"), "{plain}");
+    assert!(!plain.contains(token) && !listed.to_string().contains(token), "it is shown once");
+
+    let id = text(&made["id"]);
+    desk.run(&["key", "revoke", "--tenant", "globex", id]).expect_words(1, &["was not found"]);
+    assert!(key_counts(&shop).await, "another tenant cannot end it");
+    desk.run(&["key", "revoke", "--tenant", "acme", id]).expect(0);
+    soon(&shop, false).await;
+    assert!(desk.run(&["key", "list", "--tenant", "acme"]).expect(0).stdout.contains("\trevoked\t"));
+}
+
+#[test]
+fn a_key_alone_is_the_result() {
+    let desk = Desk::new(&config(LOCAL, ""));
+    desk.run(&["tenant", "create", "acme"]).expect(0);
+    for (kind, prefix) in [("publishable", "pk_"), ("secret", "sk_")] {
+        let key = desk.run(&["key", "create", "--tenant", "acme", "--type", kind]).expect(0).stdout;
+        let digits = key.strip_suffix('\n').unwrap().strip_prefix(prefix).unwrap();
+        assert!(digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{key}");
+        assert_ne!(key, desk.run(&["key", "create", "--tenant", "acme", "--type", kind]).expect(0).stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_member_of_staff_signs_in_with_the_password_from_standard_input() {
+    let desk =
+        Desk::new(&config(LOCAL, &format!("{ACME}\n[[tenants]]\nslug = \"globex\"\npublishable_keys = [\"{}\"]\n", publishable_key("globex"))));
+    let server = desk.serve();
+    let create = ["user", "create", "--tenant", "acme", "--email", "Staff@acme.example", "--password-stdin", "--json"];
+    let ended = desk.run_with(&create, "a-Staff-pass-17\nnot this line\n").expect(0);
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("a-Staff-pass-17"));
+    let made: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert!(text(&made["id"]).starts_with("user_") && made["email"] == "Staff@acme.example", "{made}");
+    let sign_in = async |host: &str, password: &str| {
+        let body = json!({"email": "staff@acme.example", "password": password});
+        server.shop(host, "").post("/auth/user/emailpass").json(&body).send().await
+    };
+    let token = sign_in("acme.localhost", "a-Staff-pass-17").await.expect_status(200).token();
+    assert_eq!((&claims(&token)["actor_id"], &claims(&token)["actor_type"]), (&made["id"], &json!("user")));
+    sign_in("acme.localhost", "not this line").await.expect_status(401);
+    sign_in("globex.localhost", "a-Staff-pass-17").await.expect_status(401);
+
+    let again = desk.run_with(&create, "another-Staff-pass-17\n").expect(1);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+    for (address, password, words) in [
+        ("b@acme.example", "short", "at least 8 characters"),
+        ("b@acme.example", "password1", "too common"),
+        ("b@acme.example", "", "standard input was empty"),
+        ("no-address", "a-Staff-pass-17", ""),
+    ] {
+        let words_in = ["user", "create", "--tenant", "acme", "--email", address, "--password-stdin"];
+        desk.run_with(&words_in, &format!("{password}\n")).expect_words(2, &[words]);
+    }
+}
