@@ -13,8 +13,9 @@ use super::{page, secure};
 use crate::error::ApiError;
 use crate::extract::App;
 
-/// The mail's own HTML may have styles, and nothing else.
-const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox";
+/// The mail's own HTML may have styles, and links that open beside it: no script, no form, no picture from elsewhere.
+const MAIL_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox";
 
 /// `GET /dev/inbox`.
 pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {

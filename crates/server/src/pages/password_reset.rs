@@ -106,6 +106,7 @@ fn shown(shop: &PageTenant, status: StatusCode, state: ResetState, token: Option
             token,
             error,
             min_length: settings.passwords.min_length,
+            signs_out: settings.passwords.revoke_sessions_on_change,
             storefront_url: settings.storefront_url.as_ref().map(url::Url::as_str),
         }),
     )

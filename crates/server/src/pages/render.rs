@@ -73,6 +73,8 @@ pub struct ResetPage<'a> {
     pub error: Option<&'a str>,
     /// The shortest password allowed, in characters.
     pub min_length: usize,
+    /// Whether the new password ends every session.
+    pub signs_out: bool,
     /// Where "Back to the shop" leads. Anything but http and https is left out.
     pub storefront_url: Option<&'a str>,
 }
@@ -207,6 +209,7 @@ mod tests {
             token: Some("eyJ.tok.en"),
             error: None,
             min_length: 12,
+            signs_out: true,
             storefront_url: Some("https://shop.example"),
         }
     }
@@ -259,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn signing_out_is_announced_only_where_it_happens() {
+        for state in [ResetState::Form, ResetState::Done] {
+            for signs_out in [true, false] {
+                let html = reset_password(&ResetPage { signs_out, ..page(state) }).unwrap();
+                assert_eq!(html.contains("signed out"), signs_out, "{state:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_strangers_write_stays_text() {
         for state in STATES {
             let html = reset_password(&ResetPage { shop: HOSTILE, token: Some(HOSTILE), error: Some(HOSTILE), ..page(state) }).unwrap();
@@ -285,6 +298,10 @@ mod tests {
         assert!(list.contains("1 mail.") && !list.contains("<script>"));
         let html = inbox_mail(&shown).unwrap();
         assert!(!html.contains("<script>") && !html.contains("javascript:"));
-        assert!(html.contains("token=1&amp;x=2") && html.contains(" sandbox>") && !html.contains("/dev/inbox/01J/../x"));
+        assert!(
+            html.contains("token=1&amp;x=2")
+                && html.contains(" sandbox=\"allow-popups allow-popups-to-escape-sandbox\">")
+                && !html.contains("/dev/inbox/01J/../x")
+        );
     }
 }
