@@ -1,12 +1,15 @@
 //! Throw-away databases for tests.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::outbox::{ClaimedDeliveries, ClaimedJobs};
 pub use crate::store::faults::{Fault, Faults};
+use crate::store::probe;
 
 /// Runs `sql` on a SQLite file that nobody has open, past everything of ours. Afterwards there is no log beside the file.
 pub fn run_on_file(path: &std::path::Path, sql: &str) -> Result<()> {
@@ -58,6 +61,22 @@ impl TestDatabase {
         self.directory.as_ref().map(|d| d.path().to_owned())
     }
 
+    /// What `sql` selects, each value as text; NULL is empty.
+    pub async fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
+        probe::rows(&self.url, sql).await
+    }
+
+    /// Every value in every table, as text.
+    pub async fn everything(&self) -> Result<String> {
+        let mut out = String::new();
+        for table in probe::tables(&self.url).await? {
+            for row in self.rows(&format!("SELECT * FROM {table}")).await? {
+                out.extend([&table, ": ", &row.join(" | "), "\n"]);
+            }
+        }
+        Ok(out)
+    }
+
     /// Drops a PostgreSQL database, whoever is still connected. SQLite's goes with its directory.
     pub async fn remove(self) -> Result<()> {
         let (Some(server), Some((_, name))) = (&self.server, self.url.rsplit_once('/')) else { return Ok(()) };
@@ -80,4 +99,35 @@ pub async fn number(engine: &Engine, sql: &'static str) -> Result<i64> {
 /// If the statement fails.
 pub async fn execute(engine: &Engine, sql: &'static str) -> Result<u64> {
     engine.db.write(move |tx| Box::pin(tx.exec(sql, &[]))).await
+}
+
+/// A worker that has claimed what was due and then paused.
+pub struct PausedWorker {
+    engine: Arc<Engine>,
+    jobs: ClaimedJobs,
+    deliveries: ClaimedDeliveries,
+}
+
+impl PausedWorker {
+    /// Claims what is due.
+    pub async fn claim(engine: &Arc<Engine>) -> Result<Self> {
+        let (jobs, deliveries) = (crate::outbox::claim_jobs(engine).await?, crate::outbox::claim_deliveries(engine).await?);
+        Ok(Self { engine: engine.clone(), jobs, deliveries })
+    }
+
+    /// How many jobs and deliveries it holds, or held.
+    #[must_use]
+    pub fn holds(&self) -> (usize, usize) {
+        (self.jobs.len(), self.deliveries.len())
+    }
+
+    /// Goes on where it stopped, as if no time had passed.
+    pub async fn resume(self) {
+        for (job, lease) in self.jobs {
+            crate::outbox::do_job(&self.engine, job, lease).await;
+        }
+        for (delivery, lease) in self.deliveries {
+            crate::outbox::do_delivery(&self.engine, delivery, lease).await;
+        }
+    }
 }

@@ -44,6 +44,8 @@ struct Shared {
 struct State {
     mode: Mode,
     mails: Vec<ReceivedMail>,
+    /// What was answered with `Mode::Reply`.
+    refused: Vec<ReceivedMail>,
     connections: usize,
 }
 
@@ -68,7 +70,7 @@ impl SmtpSink {
         listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("the listener's address");
         let listener = TcpListener::from_std(listener).expect("a listener of the runtime");
-        let state = State { mode: Mode::Accept, mails: Vec::new(), connections: 0 };
+        let state = State { mode: Mode::Accept, mails: Vec::new(), refused: Vec::new(), connections: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), arrived: watch::Sender::new(0), hang_ups: watch::Sender::new(0) });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Self { address, shared, accepting }
@@ -87,6 +89,12 @@ impl SmtpSink {
     #[must_use]
     pub fn mails(&self) -> Vec<ReceivedMail> {
         self.shared.lock().mails.clone()
+    }
+
+    /// What was sent and not taken, oldest first.
+    #[must_use]
+    pub fn refused(&self) -> Vec<ReceivedMail> {
+        self.shared.lock().refused.clone()
     }
 
     /// How many connections there have been.
@@ -209,6 +217,7 @@ impl Session {
         let mail = ReceivedMail { from: std::mem::take(&mut self.from), to: std::mem::take(&mut self.to), raw };
         let mode = self.shared.lock().mode;
         if let Mode::Reply(reply) = mode {
+            self.shared.lock().refused.push(mail);
             self.say(reply).await?;
             return Ok(!reply.starts_with("421"));
         }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, mail, webhook};
@@ -35,11 +36,11 @@ const GIVE_UP: Duration = Duration::from_hours(72);
 /// Does jobs until `stop`; then finishes what is under way.
 pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
-    let mut under_way = JoinSet::new();
+    let mut under_way = FuturesUnordered::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
             for (job, lease) in or_log(claim_jobs(&engine).await) {
-                under_way.spawn(do_job(engine.clone(), job, lease));
+                under_way.push(do_job(&engine, job, lease));
             }
         }
         if engine.clock.now().since(swept_at) >= SWEEP {
@@ -50,7 +51,7 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
             return;
         }
         tokio::select! {
-            Some(ended) = under_way.join_next() => or_log_panic(ended),
+            Some(()) = under_way.next() => {}
             () = engine.outbox.jobs.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -60,18 +61,18 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
 
 /// Makes deliveries until `stop`; then finishes what is under way.
 pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut under_way = JoinSet::new();
+    let mut under_way = FuturesUnordered::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
             for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
-                under_way.spawn(do_delivery(engine.clone(), delivery, lease));
+                under_way.push(do_delivery(&engine, delivery, lease));
             }
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
         }
         tokio::select! {
-            Some(ended) = under_way.join_next() => or_log_panic(ended),
+            Some(()) = under_way.next() => {}
             () = engine.outbox.deliveries.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -90,18 +91,11 @@ pub async fn settle(engine: &Arc<Engine>) -> Result<bool> {
         }
         any = true;
         for (job, lease) in jobs {
-            do_job(engine.clone(), job, lease).await;
+            do_job(engine, job, lease).await;
         }
         for (delivery, lease) in deliveries {
-            do_delivery(engine.clone(), delivery, lease).await;
+            do_delivery(engine, delivery, lease).await;
         }
-    }
-}
-
-/// A panic ends one piece of work; its lease runs out and it is tried again.
-fn or_log_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
-    if let Err(e) = ended {
-        tracing::error!(error = %e, "a piece of work panicked");
     }
 }
 
@@ -112,7 +106,11 @@ fn or_log<T: Default>(outcome: Result<T>) -> T {
     })
 }
 
-async fn claim_jobs(engine: &Engine) -> Result<Vec<(ClaimedJob, String)>> {
+/// Each with the lease under which it is held.
+pub(crate) type ClaimedJobs = Vec<(ClaimedJob, String)>;
+pub(crate) type ClaimedDeliveries = Vec<(ClaimedDelivery, String)>;
+
+pub(crate) async fn claim_jobs(engine: &Engine) -> Result<ClaimedJobs> {
     let now = engine.clock.now();
     let (lease, until) = (engine.rng.ulid(now).to_string(), now.after(JOB_LEASE));
     let due = engine.db.read(move |reader| Box::pin(store::job::next_due(reader))).await?;
@@ -130,7 +128,7 @@ async fn claim_jobs(engine: &Engine) -> Result<Vec<(ClaimedJob, String)>> {
     Ok(jobs.into_iter().map(|job| (job, held.clone())).collect())
 }
 
-async fn claim_deliveries(engine: &Engine) -> Result<Vec<(ClaimedDelivery, String)>> {
+pub(crate) async fn claim_deliveries(engine: &Engine) -> Result<ClaimedDeliveries> {
     let now = engine.clock.now();
     let (lease, until) = (engine.rng.ulid(now).to_string(), now.after(DELIVERY_LEASE));
     let due = engine.db.read(move |reader| Box::pin(store::delivery::next_due(reader))).await?;
@@ -148,17 +146,17 @@ async fn claim_deliveries(engine: &Engine) -> Result<Vec<(ClaimedDelivery, Strin
     Ok(deliveries.into_iter().map(|delivery| (delivery, held.clone())).collect())
 }
 
-async fn do_job(engine: Arc<Engine>, job: ClaimedJob, lease: String) {
-    let outcome = match ops::tenant::by_id(&engine, job.tenant).await {
-        Ok(Some(tenant)) if job.kind == password_reset::JOB => password_reset::issue(&engine, &tenant, job.clone(), &lease).await,
+pub(crate) async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
+    let outcome = match ops::tenant::by_id(engine, job.tenant).await {
+        Ok(Some(tenant)) if job.kind == password_reset::JOB => password_reset::issue(engine, &tenant, job.clone(), &lease).await,
         // A tenant that was closed, or a kind that this version does not know: nothing can come of it.
-        Ok(_) => drop_job(&engine, job.clone(), lease.clone()).await,
+        Ok(_) => drop_job(engine, job.clone(), lease.clone()).await,
         Err(e) => Err(e),
     };
     engine.outbox.deliveries.notify_one();
     if let Err(e) = outcome {
         tracing::warn!(error = %e, job = %job.id, attempts = job.attempts, "a job failed and will be tried again");
-        let due = retry_at(&engine, job.attempts, None);
+        let due = retry_at(engine, job.attempts, None);
         let released = engine
             .db
             .write(move |tx| {
@@ -182,8 +180,8 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
     Ok(())
 }
 
-async fn do_delivery(engine: Arc<Engine>, delivery: ClaimedDelivery, lease: String) {
-    let attempt = attempt(&engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
+pub(crate) async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) {
+    let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
     let given_up = engine.clock.now().since(delivery.created_at) > GIVE_UP;
     let attempt = match attempt {
         Attempt::Retry(reason, _) if given_up => Attempt::Done(Ending::Dead, reason),
@@ -192,7 +190,7 @@ async fn do_delivery(engine: Arc<Engine>, delivery: ClaimedDelivery, lease: Stri
     let due = match &attempt {
         Attempt::Retry(reason, after) => {
             tracing::info!(delivery = %delivery.id, subscriber = delivery.subscriber, attempts = delivery.attempts, reason, "a delivery will be tried again");
-            retry_at(&engine, delivery.attempts, *after)
+            retry_at(engine, delivery.attempts, *after)
         }
         Attempt::Done(ending, reason) => {
             tracing::debug!(delivery = %delivery.id, subscriber = delivery.subscriber, ?ending, reason, "a delivery has ended");

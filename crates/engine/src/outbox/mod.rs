@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+#[cfg(feature = "testing")]
+pub(crate) use dispatcher::{ClaimedDeliveries, ClaimedJobs, claim_deliveries, claim_jobs, do_delivery, do_job};
 pub use dispatcher::{run_deliveries, run_jobs, settle};
 
 /// Tells the dispatcher that something was committed. Without it the dispatcher still looks by itself, a little later.

@@ -21,6 +21,8 @@ mod contract;
 pub mod faults;
 mod migrate;
 mod postgres;
+#[cfg(feature = "testing")]
+pub mod probe;
 mod sqlite;
 mod value;
 
