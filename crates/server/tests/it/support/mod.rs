@@ -4,6 +4,7 @@ pub mod app;
 pub mod binary;
 pub mod client;
 pub mod raw;
+pub mod stage;
 
 /// One test, run on each database.
 macro_rules! each_db {
