@@ -11,6 +11,8 @@ mod errors;
 mod examples;
 mod fuzz;
 mod generated;
+mod outbox;
+mod pages;
 mod password_reset;
 mod registration;
 mod route_coverage;

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod client;
 pub mod raw;
 pub mod stage;
+pub mod webhook_sink;
 
 /// One test, run on each database.
 macro_rules! each_db {

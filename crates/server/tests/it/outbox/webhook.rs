@@ -1,0 +1,169 @@
+//! Webhooks: who hears what, how they are signed, and what their answers lead to.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, customer, token_in};
+use crate::support::client::claims;
+use crate::support::each_db;
+use crate::support::webhook_sink::WebhookSink;
+
+const HOOKS: &str = "SELECT state, attempts FROM deliveries WHERE subscriber <> 'mail' AND lease IS NULL ORDER BY id";
+const LETTERS: &str = "SELECT state, attempts FROM deliveries WHERE subscriber = 'mail' ORDER BY id";
+
+/// `acme` with one webhook for resets, and a customer.
+async fn subscribed(app: &mut TestApp) -> WebhookSink {
+    let sink = WebhookSink::start().await;
+    let hook = sink.webhook("/hook", &["auth.password_reset"]);
+    app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+    customer(&app.acme(), ADDRESS).await;
+    sink
+}
+
+/// Asks for a reset and waits for its mail: a clock that jumped past the lease would let another worker send it again.
+async fn ask(app: &mut TestApp) {
+    app.acme().request_reset(ADDRESS).await.expect_status(201);
+    app.next_mail(ADDRESS).await;
+    app.until(LETTERS, &["delivered 1"]).await;
+}
+
+each_db! {
+    async fn r62_only_who_names_the_event_gets_the_token(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let hooks = vec![
+            sink.webhook("/named", &["auth.password_reset"]),
+            sink.webhook("/all", &["*"]),
+            sink.webhook("/some", &["auth.*"]),
+            sink.webhook("/other", &["customer.*"]),
+        ];
+        app.restart_acme(|acme| acme.webhooks = hooks).await;
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        app.settle().await;
+        let customers: Vec<String> = sink.wait_for(2).await.into_iter().map(|call| call.path).collect();
+        assert!(customers.contains(&"/other".to_owned()) && customers.contains(&"/all".to_owned()), "{customers:?}");
+
+        let body = json!({"identifier": ADDRESS, "metadata": {"locale": "en", "from": "checkout"}});
+        acme.post("/auth/customer/emailpass/reset-password").json(&body).send().await.expect_status(201);
+        app.settle().await;
+        let mailed = token_in(&app.next_mail(ADDRESS).await);
+        let calls = sink.wait_for(5).await.split_off(2);
+        let at = |path: &str| calls.iter().find(|call| call.path == path).unwrap_or_else(|| panic!("{path}: {calls:?}"));
+        let mut named = at("/named").json();
+        let token = named["data"].as_object_mut().unwrap().remove("token").unwrap();
+        assert_eq!(claims(token.as_str().unwrap())["jti"], claims(&mailed)["jti"]);
+        assert_eq!((&named["type"], &named["metadata"]["tenant"]), (&json!("auth.password_reset"), &json!("acme")));
+        assert_eq!(named["timestamp"], app.clock.now().to_string());
+        assert_eq!(named["data"], json!({"entity_id": ADDRESS, "actor_type": "customer", "metadata": {"locale": "en", "from": "checkout"}}));
+        for path in ["/all", "/some"] {
+            assert_eq!(at(path).json(), named, "{path}: the same without the token");
+            assert!(!String::from_utf8_lossy(&at(path).body).contains(mailed.split('.').nth(2).unwrap()));
+        }
+        for call in &calls {
+            assert!(sink.verifies(call), "{call:?}");
+            assert_eq!(call.header("webhook-timestamp"), app.clock.now().seconds().to_string());
+            assert_eq!(call.header("content-type"), "application/json");
+            assert!(!call.header("webhook-id").contains('.'));
+            // R140
+            assert!(call.body.len() < 20_000);
+        }
+        let mut forged = calls[0].clone();
+        forged.body.push(b' ');
+        assert!(!sink.verifies(&forged), "the check can fail");
+        // One delivery per subscriber.
+        assert_eq!(app.rows("SELECT COUNT(*), COUNT(DISTINCT subscriber) FROM deliveries WHERE event_id IN (SELECT id FROM events WHERE name = 'auth.password_reset')").await, ["4 4"]);
+        acme.complete_reset(token.as_str().unwrap(), NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+        let told: Vec<_> = sink.wait_for(7).await.split_off(5);
+        for call in told {
+            assert_eq!(call.json()["type"], "auth.password_updated");
+            assert!(!String::from_utf8_lossy(&call.body).contains(NEW_PASSWORD));
+        }
+    }
+
+    async fn r134_a_failure_is_tried_again_under_the_same_id_and_re_sends_no_mail(app: TestApp) {
+        let sink = subscribed(app).await;
+        sink.answer(&["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"]);
+        ask(app).await;
+        for attempt in 1..=3 {
+            app.until(HOOKS, &[&format!("waiting {attempt}")]).await;
+            app.advance(Duration::from_secs(30));
+        }
+        app.until(HOOKS, &["delivered 4"]).await;
+        let calls = sink.wait_for(4).await;
+        for pair in calls.windows(2) {
+            assert_eq!(pair[0].header("webhook-id"), pair[1].header("webhook-id"));
+            let at = |n: usize| pair[n].header("webhook-timestamp").parse::<i64>().unwrap();
+            assert_eq!(at(1) - at(0), 30, "the timestamp is the attempt's");
+            assert_eq!(claims(pair[0].json()["data"]["token"].as_str().unwrap()), claims(pair[1].json()["data"]["token"].as_str().unwrap()));
+        }
+        assert!(calls.iter().all(|call| sink.verifies(call)));
+        assert_eq!(app.rows(LETTERS).await, ["delivered 1"]);
+    }
+
+    async fn r136_a_redirect_is_a_failure_and_is_not_followed(app: TestApp) {
+        let sink = subscribed(app).await;
+        for head in ["302 Found\r\nLocation: /elsewhere", "307 Temporary Redirect\r\nLocation: /elsewhere", "304 Not Modified"] {
+            sink.answer(&[head]);
+        }
+        ask(app).await;
+        for attempt in 1..=3 {
+            app.until(HOOKS, &[&format!("waiting {attempt}")]).await;
+            app.advance(Duration::from_secs(60));
+        }
+        app.until(HOOKS, &["delivered 4"]).await;
+        assert!(sink.wait_for(4).await.iter().all(|call| call.path == "/hook"));
+    }
+
+    async fn r136_gone_ends_it(app: TestApp) {
+        let sink = subscribed(app).await;
+        sink.answer(&["410 Gone"]);
+        ask(app).await;
+        app.until(HOOKS, &["dead 1"]).await;
+        sink.wait_for(1).await;
+        app.settle().await;
+        assert_eq!(app.rows(LETTERS).await, ["delivered 1"]);
+    }
+
+    async fn r136_retry_after_is_honoured(app: TestApp) {
+        let sink = subscribed(app).await;
+        sink.answer(&["429 Too Many Requests\r\nRetry-After: 600"]);
+        ask(app).await;
+        app.until(HOOKS, &["waiting 1"]).await;
+        let due: i64 = app.rows("SELECT due_at FROM deliveries WHERE state = 'waiting' AND subscriber <> 'mail'").await[0].parse().unwrap();
+        assert_eq!(due - app.clock.now().micros(), 600_000_000);
+        app.advance(Duration::from_secs(600));
+        app.until(HOOKS, &["delivered 2"]).await;
+        app.settle().await;
+    }
+
+    async fn a_subscriber_without_the_token_is_told_however_late(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let hooks = vec![sink.webhook("/named", &["auth.password_reset"]), sink.webhook("/all", &["*"])];
+        customer(&app.acme(), ADDRESS).await;
+        app.restart_acme(|acme| acme.webhooks = hooks).await;
+        sink.answer(&["500 Internal Server Error", "500 Internal Server Error"]);
+        ask(app).await;
+        app.until(HOOKS, &["waiting 1", "waiting 1"]).await;
+        app.advance(Duration::from_secs(15 * 60));
+        app.settle().await;
+        let mut ends = app.rows("SELECT state FROM deliveries WHERE subscriber <> 'mail'").await;
+        ends.sort();
+        assert_eq!(ends, ["delivered", "expired"]);
+        assert_eq!(sink.wait_for(3).await[2].path, "/all");
+    }
+
+    async fn r138_a_target_that_is_not_allowed_is_never_called(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let mut hook = sink.webhook("/hook", &["auth.password_reset"]);
+        hook.url.set_host(Some("127.0.0.2")).unwrap();
+        app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+        customer(&app.acme(), ADDRESS).await;
+        ask(app).await;
+        app.settle().await;
+        assert_eq!(app.rows(HOOKS).await, ["dead 1"]);
+        assert!(sink.calls().is_empty());
+    }
+}
