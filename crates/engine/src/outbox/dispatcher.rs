@@ -2,6 +2,7 @@
 //!
 //! It wakes on commit and polls as a fallback. A lease ends by itself, so work of a process that died is claimed by the next.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,13 +40,13 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut under_way = FuturesUnordered::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
-            for (job, lease) in or_log(claim_jobs(&engine).await) {
+            for (job, lease) in or_log(beside(&mut under_way, claim_jobs(&engine)).await) {
                 under_way.push(do_job(&engine, job, lease));
             }
         }
         if engine.clock.now().since(swept_at) >= SWEEP {
             swept_at = engine.clock.now();
-            or_log(ops::sweep::sweep(&engine).await);
+            or_log(beside(&mut under_way, ops::sweep::sweep(&engine)).await);
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
@@ -64,7 +65,7 @@ pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
     let mut under_way = FuturesUnordered::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
-            for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
+            for (delivery, lease) in or_log(beside(&mut under_way, claim_deliveries(&engine)).await) {
                 under_way.push(do_delivery(&engine, delivery, lease));
             }
         }
@@ -95,6 +96,17 @@ pub async fn settle(engine: &Arc<Engine>) -> Result<bool> {
         }
         for (delivery, lease) in deliveries {
             do_delivery(engine, delivery, lease).await;
+        }
+    }
+}
+
+/// Awaits `work` while what is under way goes on. It must: what is under way may hold, or be next in line for, the connection that `work` waits for.
+async fn beside<T>(under_way: &mut FuturesUnordered<impl Future<Output = ()>>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(()) = under_way.next() => {}
         }
     }
 }
