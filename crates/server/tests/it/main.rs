@@ -6,6 +6,7 @@
 mod support;
 
 mod cli;
+mod crash;
 mod customer;
 mod errors;
 mod examples;

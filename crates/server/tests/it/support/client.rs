@@ -104,8 +104,13 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
-        let response = self.0.send().await.unwrap();
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await.unwrap() }
+        self.try_send().await.unwrap()
+    }
+
+    /// An error: the connection broke, and nobody knows what became of the request.
+    pub async fn try_send(self) -> reqwest::Result<Answer> {
+        let response = self.0.send().await?;
+        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await? })
     }
 }
 

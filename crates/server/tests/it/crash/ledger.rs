@@ -1,0 +1,240 @@
+//! Writers, and the ledger of what they were told.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use vestibule_engine::notify::sink::{ReceivedMail, SmtpSink};
+use vestibule_engine::ports::rng::Rng;
+
+use super::{HOST, is_reset};
+use crate::support::app::{publishable_key, token_in};
+use crate::support::client::{Answer, Call, Shop, claims};
+
+const WORKERS: usize = 6;
+
+/// An account whose registration was acknowledged.
+struct Account {
+    address: String,
+    /// One of them is right. More than one: nobody knows what became of a reset.
+    passwords: Vec<String>,
+    /// A reset request was acknowledged after the last attempt to use a token.
+    owed: bool,
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    accounts: Vec<Account>,
+    strangers: Vec<String>,
+    customers: HashSet<String>,
+    requests: usize,
+    resets: usize,
+    unknown: usize,
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accounts, customers, requests, resets, unknown, .. } = self;
+        let (accounts, customers) = (accounts.len(), customers.len());
+        write!(f, "acknowledged {accounts} registrations, {customers} customers, {requests} requests, {resets} resets; {unknown} unknown outcomes")
+    }
+}
+
+/// Writers that go on at the next server when theirs dies.
+pub struct Workers {
+    tasks: JoinSet<Ledger>,
+    /// Where the server is; empty: stop.
+    base: watch::Sender<String>,
+    acknowledged: watch::Sender<u32>,
+}
+
+impl Workers {
+    pub fn start(base: &str, mail: &Arc<SmtpSink>, rng: &Rng) -> Self {
+        let (base, acknowledged) = (watch::Sender::new(base.to_owned()), watch::Sender::new(0));
+        let mut tasks = JoinSet::new();
+        for name in 0..WORKERS {
+            let rng = Rng::seeded(u64::from_be_bytes(rng.bytes()));
+            let worker = Worker { name, mail: mail.clone(), rng, ledger: Ledger::default(), acknowledged: acknowledged.clone() };
+            tasks.spawn(worker.run(base.subscribe()));
+        }
+        Self { tasks, base, acknowledged }
+    }
+
+    /// Waits until `more` further writes were acknowledged.
+    pub async fn acknowledged(&mut self, more: u32) {
+        let mut seen = self.acknowledged.subscribe();
+        let until = *seen.borrow() + more;
+        tokio::select! {
+            reached = tokio::time::timeout(Duration::from_secs(60), seen.wait_for(|n| *n >= until)) => assert!(reached.is_ok(), "the server stopped answering"),
+            ended = self.tasks.join_next() => panic!("a writer ended: {:?}", ended.map(|e| e.map(|ledger| ledger.to_string()))),
+        }
+    }
+
+    pub fn go_on_at(&self, base: &str) {
+        self.base.send_replace(base.to_owned());
+    }
+
+    pub async fn stop(mut self) -> Ledger {
+        self.base.send_replace(String::new());
+        let mut all = Ledger::default();
+        while let Some(ledger) = self.tasks.join_next().await {
+            let ledger = ledger.unwrap();
+            all.accounts.extend(ledger.accounts);
+            all.strangers.extend(ledger.strangers);
+            all.customers.extend(ledger.customers);
+            all.requests += ledger.requests;
+            all.resets += ledger.resets;
+            all.unknown += ledger.unknown;
+        }
+        all
+    }
+}
+
+/// One writer. Its accounts are its own, so it knows in which order things happened to them.
+struct Worker {
+    name: usize,
+    mail: Arc<SmtpSink>,
+    rng: Rng,
+    ledger: Ledger,
+    acknowledged: watch::Sender<u32>,
+}
+
+impl Worker {
+    async fn run(mut self, mut bases: watch::Receiver<String>) -> Ledger {
+        for n in 0..u32::MAX {
+            let base = bases.borrow_and_update().clone();
+            if base.is_empty() {
+                break;
+            }
+            let shop = Shop::new(&base, HOST, &publishable_key("acme"));
+            let mut step = 0;
+            while *bases.borrow() == base && self.write(&shop, &format!("{n}-{step}")).await.is_some() {
+                self.acknowledged.send_modify(|n| *n += 1);
+                step += 1;
+            }
+            if *bases.borrow() == base {
+                self.ledger.unknown += 1;
+                let _ = bases.changed().await;
+            }
+        }
+        self.ledger
+    }
+
+    /// One write. `None`: the connection broke, and the outcome is unknown.
+    async fn write(&mut self, shop: &Shop, step: &str) -> Option<()> {
+        let [choice, which] = self.rng.bytes::<2>();
+        let at = usize::from(which) % self.ledger.accounts.len().max(1);
+        match choice % 10 {
+            0..=2 => self.register(shop, step).await,
+            _ if self.ledger.accounts.is_empty() => self.register(shop, step).await,
+            3 => {
+                let address = format!("stranger-{}-{step}@example.com", self.name);
+                self.ledger.strangers.push(address.clone());
+                request(shop, &address).await.map(drop)
+            }
+            4..=7 => {
+                if request(shop, &self.ledger.accounts[at].address).await? {
+                    self.ledger.accounts[at].owed = true;
+                    self.ledger.requests += 1;
+                }
+                Some(())
+            }
+            _ => self.reset(shop, at, &format!("new-pass-{}-{step}", self.name)).await,
+        }
+    }
+
+    async fn register(&mut self, shop: &Shop, step: &str) -> Option<()> {
+        let (address, password) = (format!("w{}-{step}@example.com", self.name), format!("first-pass-{step}"));
+        let body = json!({"email": address, "password": password});
+        let answer = sent(shop.post("/auth/customer/emailpass/register").json(&body), &[200]).await?;
+        if answer.status == 200 {
+            self.ledger.accounts.push(Account { address: address.clone(), passwords: vec![password], owed: false });
+            let created = sent(shop.post("/store/customers").bearer(&answer.token()).json(&json!({"email": address})), &[200]).await?;
+            if created.status == 200 {
+                self.ledger.customers.insert(address);
+            }
+        }
+        Some(())
+    }
+
+    /// Uses the newest token that was mailed to the account, if any.
+    async fn reset(&mut self, shop: &Shop, at: usize, password: &str) -> Option<()> {
+        let account = &mut self.ledger.accounts[at];
+        let Some(token) = tokens(&self.mail.mails(), &account.address).pop() else { return Some(()) };
+        let owed = std::mem::take(&mut account.owed);
+        account.passwords.push(password.to_owned());
+        let call = shop.post("/auth/customer/emailpass/update").bearer(&token).json(&json!({"password": password}));
+        let answer = sent(call, &[200, 401]).await?;
+        if answer.status == 200 {
+            account.passwords = vec![password.to_owned()];
+            self.ledger.resets += 1;
+        } else {
+            account.passwords.pop();
+            account.owed = owed;
+        }
+        Some(())
+    }
+}
+
+/// `None`: no answer. Besides what is expected, "come back later" is an answer.
+async fn sent(call: Call, expected: &[u16]) -> Option<Answer> {
+    let answer = call.try_send().await.ok()?;
+    assert!(expected.contains(&answer.status) || answer.status == 503, "{} {}", answer.status, answer.text);
+    Some(answer)
+}
+
+async fn request(shop: &Shop, address: &str) -> Option<bool> {
+    let call = shop.post("/auth/customer/emailpass/reset-password").json(&json!({"identifier": address}));
+    sent(call, &[201]).await.map(|answer| answer.status == 201)
+}
+
+/// The tokens mailed to `address`, oldest first.
+fn tokens(mails: &[ReceivedMail], address: &str) -> Vec<String> {
+    mails.iter().filter(|mail| mail.to == [address] && is_reset(mail)).map(token_in).collect()
+}
+
+impl Ledger {
+    /// Holds the ledger against the server `shop` and the mails that came.
+    pub async fn verify(&self, shop: &Shop, mails: &[ReceivedMail]) {
+        assert!(self.accounts.len() > 5 && self.requests > 5, "hardly anything was written: {self}");
+        for address in &self.strangers {
+            assert!(!mails.iter().any(|mail| mail.to.contains(address)), "a mail to {address}");
+        }
+        for account in &self.accounts {
+            let address = &account.address;
+            let mut right = Vec::new();
+            for password in &account.passwords {
+                let answer = shop.sign_in(address, password).await;
+                assert!([200, 401].contains(&answer.status), "{address}: {} {}", answer.status, answer.text);
+                if answer.status == 200 {
+                    right.push(answer.token());
+                }
+            }
+            assert_eq!(right.len(), 1, "{address} has one of {:?}", account.passwords);
+            if self.customers.contains(address) {
+                assert_ne!(claims(&right[0])["actor_id"], "", "{address} is a customer");
+                shop.me(&right[0]).await.expect_status(200);
+            }
+            if account.owed {
+                owed(shop, address, mails).await;
+            }
+        }
+    }
+}
+
+/// One of the mailed tokens works, and no other after it.
+async fn owed(shop: &Shop, address: &str, mails: &[ReceivedMail]) {
+    let mailed = tokens(mails, address);
+    let mut worked = 0;
+    for token in mailed.iter().rev() {
+        let answer = shop.complete_reset(token, "the-last-pass-1").await;
+        assert!([200, 401].contains(&answer.status), "{address}: {} {}", answer.status, answer.text);
+        worked += usize::from(answer.status == 200);
+    }
+    assert_eq!(worked, 1, "{address} is owed a link that works; {} were mailed", mailed.len());
+    shop.sign_in(address, "the-last-pass-1").await.expect_status(200);
+}

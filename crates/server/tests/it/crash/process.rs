@@ -1,0 +1,79 @@
+//! The binary as a process.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a start or an orderly stop may take at most; a bound, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    child: Child,
+    pub base: String,
+    /// Reads what the process writes to stderr, to its end.
+    log: Option<JoinHandle<String>>,
+}
+
+impl Server {
+    pub async fn start(config: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
+            .args(["serve", "--config"])
+            .arg(config)
+            .env("VESTIBULE_LOG", "debug")
+            .env_remove("VESTIBULE_CONFIG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (told, listening) = mpsc::channel();
+        let log = std::thread::spawn(move || {
+            let mut all = String::new();
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some(base) = line.strip_prefix("vestibule: listening on ") {
+                    let _ = told.send(base.to_owned());
+                }
+                all += &line;
+                all.push('\n');
+            }
+            all
+        });
+        let base = tokio::task::spawn_blocking(move || listening.recv_timeout(PATIENCE)).await.unwrap();
+        let mut server = Self { child, base: String::new(), log: Some(log) };
+        match base {
+            Ok(base) => server.base = base,
+            Err(_) => panic!("the server did not start: {}", server.kill()),
+        }
+        server
+    }
+
+    /// kill -9; what it had written to its log.
+    pub fn kill(&mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap()
+    }
+
+    /// SIGTERM; the exit code and the log.
+    pub async fn terminate(mut self) -> (Option<i32>, String) {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), self.log.take().unwrap().join().unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the server did not stop: {}", self.kill());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After a failed test; a process that has ended already is left alone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
