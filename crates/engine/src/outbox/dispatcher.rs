@@ -2,12 +2,10 @@
 //!
 //! It wakes on commit and polls as a fallback. A lease ends by itself, so work of a process that died is claimed by the next.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, mail, webhook};
@@ -37,22 +35,24 @@ const GIVE_UP: Duration = Duration::from_hours(72);
 /// Does jobs until `stop`; then finishes what is under way.
 pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
-    let mut under_way = FuturesUnordered::new();
+    // Tasks of their own: what only moved while this loop awaits it could hold the very connection that the loop waits for.
+    let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
-            for (job, lease) in or_log(beside(&mut under_way, claim_jobs(&engine)).await) {
-                under_way.push(do_job(&engine, job, lease));
+            for (job, lease) in or_log(claim_jobs(&engine).await) {
+                let engine = engine.clone();
+                under_way.spawn(async move { do_job(&engine, job, lease).await });
             }
         }
         if engine.clock.now().since(swept_at) >= SWEEP {
             swept_at = engine.clock.now();
-            or_log(beside(&mut under_way, ops::sweep::sweep(&engine)).await);
+            or_log(ops::sweep::sweep(&engine).await);
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(ended) = under_way.join_next() => or_log_panic(ended),
             () = engine.outbox.jobs.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -62,18 +62,19 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
 
 /// Makes deliveries until `stop`; then finishes what is under way.
 pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
-            for (delivery, lease) in or_log(beside(&mut under_way, claim_deliveries(&engine)).await) {
-                under_way.push(do_delivery(&engine, delivery, lease));
+            for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
+                let engine = engine.clone();
+                under_way.spawn(async move { do_delivery(&engine, delivery, lease).await });
             }
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(ended) = under_way.join_next() => or_log_panic(ended),
             () = engine.outbox.deliveries.notified() => {}
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
@@ -100,14 +101,10 @@ pub async fn settle(engine: &Arc<Engine>) -> Result<bool> {
     }
 }
 
-/// Awaits `work` while what is under way goes on. It must: what is under way may hold, or be next in line for, the connection that `work` waits for.
-async fn beside<T>(under_way: &mut FuturesUnordered<impl Future<Output = ()>>, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            Some(()) = under_way.next() => {}
-        }
+/// A panic ends one piece of work; its lease runs out and it is tried again.
+fn or_log_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
+    if let Err(e) = ended {
+        tracing::error!(error = %e, "a piece of work panicked");
     }
 }
 
