@@ -18,7 +18,7 @@ cargo deny --locked check licenses bans sources || found=1
 # The database is fetched; when that fails, a copy from an earlier run will do.
 cargo deny --locked fetch db || echo "supply-chain.sh: the advisory database could not be fetched; looking for an earlier copy" >&2
 status=0
-verdict=$(cargo deny --color never --locked check --disable-fetch advisories 2>&1) || status=$?
+verdict=$(cargo deny --color never --locked --offline check advisories 2>&1) || status=$?
 printf '%s\n' "$verdict"
 
 # Without a database cargo-deny ends with an error and gives no verdict on any crate.
