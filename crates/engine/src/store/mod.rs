@@ -30,6 +30,7 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use value::{FromRow, Row, Val};
 
@@ -64,17 +65,38 @@ enum Backend {
     Postgres(postgres::Postgres),
 }
 
+/// How long to wait for what somebody else holds, and how much there is to hold. Tests make it less.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For another process (a command, a backup) that holds SQLite's file.
+    pub file: Duration,
+    /// Connections to PostgreSQL per process.
+    pub connections: usize,
+    /// For one of these connections.
+    pub connection: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { file: Duration::from_secs(5), connections: 32, connection: Duration::from_secs(3) }
+    }
+}
+
 impl Db {
     /// Opens the database at `url` (`sqlite://FILE` or `postgres://…`) and brings its tables up to date.
     ///
     /// # Errors
     /// If it cannot be opened, is damaged, or was written by a newer version.
     pub async fn open(url: &str, clock: Clock) -> Result<Self> {
+        Self::open_with(url, clock, Patience::default()).await
+    }
+
+    async fn open_with(url: &str, clock: Clock, patience: Patience) -> Result<Self> {
         let faults = faults::Faults::default();
         let backend = if let Some(path) = url.strip_prefix("sqlite://") {
-            Backend::Sqlite(sqlite::Sqlite::open(Path::new(path), clock.clone(), faults.clone())?)
+            Backend::Sqlite(sqlite::Sqlite::open(Path::new(path), clock.clone(), faults.clone(), patience)?)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Backend::Postgres(postgres::Postgres::open(url, clock.clone(), faults.clone()).await?)
+            Backend::Postgres(postgres::Postgres::open(url, clock.clone(), faults.clone(), patience).await?)
         } else {
             return Err(Error::invalid("database.url must begin with sqlite:// or postgres://"));
         };
@@ -131,11 +153,15 @@ impl Db {
 pub struct Reader {
     connection: Connection,
     now: Timestamp,
+    /// Whether a statement has failed.
+    failed: bool,
 }
 
 /// A transaction.
 pub struct Tx {
     reader: Reader,
+    /// Whether what it did can no longer be told from what others did in the same batch (SQLite).
+    doomed: bool,
 }
 
 enum Connection {
@@ -180,6 +206,12 @@ impl Reader {
     }
 
     async fn rows<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
+        let outcome = self.fetch(sql, values).await;
+        self.failed |= outcome.is_err();
+        outcome
+    }
+
+    async fn fetch<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
         match &mut self.connection {
             Connection::Sqlite(connection) => {
                 let mut statement = sqlite::prepare(connection, sql, values)?;
@@ -201,10 +233,12 @@ impl Reader {
 impl Tx {
     /// Runs a statement that returns no rows; the number of rows it changed.
     pub async fn exec(&mut self, sql: &'static str, values: &[Val]) -> Result<u64> {
-        match &mut self.reader.connection {
-            Connection::Sqlite(connection) => Ok(sqlite::prepare(connection, sql, values)?.raw_execute()? as u64),
+        let outcome = match &mut self.reader.connection {
+            Connection::Sqlite(connection) => sqlite::execute(connection, sql, values),
             Connection::Postgres(connection) => connection.execute(sql, values).await,
-        }
+        };
+        self.reader.failed |= outcome.is_err();
+        outcome
     }
 
     /// Runs a writing statement with RETURNING; its first row.
@@ -215,6 +249,12 @@ impl Tx {
     /// Runs a writing statement with RETURNING; all its rows.
     pub async fn returning_all<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
         self.rows(sql, values).await
+    }
+
+    /// What the work's outcome is worth. PostgreSQL keeps nothing of a transaction in which a statement failed, even if the work went on,
+    /// so SQLite keeps nothing of it either.
+    fn verdict<T>(&self, outcome: Result<T>) -> Result<T> {
+        if self.reader.failed { outcome.and(Err(Error::storage("a statement failed, and the transaction went on"))) } else { outcome }
     }
 
     async fn touch(&mut self) -> Result<()> {

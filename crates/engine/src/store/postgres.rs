@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 
 use super::faults::{Fault, Faults};
 use super::value::Val;
-use super::{BoxFuture, Connection, Reader, Tx, migrate};
+use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Code, Error, Result};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
-/// Connections per process.
-const CONNECTIONS: usize = 32;
-/// How long a caller waits for a connection before it is told to come back.
-const WAIT: Duration = Duration::from_secs(3);
 /// How often a transaction is run before a serialization conflict is the caller's.
 const TRIES: u32 = 3;
 
@@ -34,18 +31,18 @@ pub struct Pooled {
 }
 
 impl Postgres {
-    pub async fn open(url: &str, clock: Clock, faults: Faults) -> Result<Self> {
+    pub async fn open(url: &str, clock: Clock, faults: Faults, patience: Patience) -> Result<Self> {
         let mut config: tokio_postgres::Config = url.parse().map_err(|e| Error::invalid(format!("database.url: {e}")))?;
         // Bounds for what a lost client or a bad plan may hold.
         config.options("-c statement_timeout=10000 -c idle_in_transaction_session_timeout=15000 -c lock_timeout=5000");
         config.application_name("vestibule");
-        config.connect_timeout(WAIT);
+        config.connect_timeout(patience.connection);
         let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
+            .max_size(patience.connections)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT))
+            .wait_timeout(Some(patience.connection))
+            .create_timeout(Some(patience.connection))
             .build()
             .map_err(|e| Error::unexpected(e.to_string()))?;
         let mut first = pool.get().await?;
@@ -80,8 +77,9 @@ impl Postgres {
         }
         let mut pooled = Pooled { object: Some(self.pool.get().await?), in_transaction: true };
         pooled.object()?.batch_execute("BEGIN").await?;
-        let mut tx = Tx { reader: Reader { connection: Connection::Postgres(pooled), now: self.clock.now() } };
+        let mut tx = Tx { reader: Reader { connection: Connection::Postgres(pooled), now: self.clock.now(), failed: false }, doomed: false };
         let outcome = work(&mut tx).await;
+        let outcome = tx.verdict(outcome);
         let Connection::Postgres(mut pooled) = tx.reader.connection else { unreachable!("a PostgreSQL transaction has a PostgreSQL connection") };
         if let Err(failure) = outcome {
             if pooled.object()?.batch_execute("ROLLBACK").await.is_ok() {
@@ -100,14 +98,14 @@ impl Postgres {
         if self.faults.strikes(Fault::CommitLost) {
             let _ = pooled.object()?.batch_execute("SELECT pg_terminate_backend(pg_backend_pid())").await;
         }
-        match pooled.object()?.simple_query("COMMIT").await {
-            // COMMIT of a failed transaction is answered with ROLLBACK, not with an error.
-            Ok(_) if pooled.object()?.is_closed() => Err(Error::outcome_unknown("the connection closed during COMMIT")),
-            Ok(_) => {
+        // COMMIT of a failed transaction is answered with ROLLBACK, not with an error. The SELECT before it, in the same message, does
+        // fail then, and the server skips the rest.
+        match pooled.object()?.batch_execute("SELECT; COMMIT").await {
+            Ok(()) => {
                 pooled.in_transaction = false;
                 Ok(())
             }
-            Err(e) if e.as_db_error().is_some_and(|db| !db.code().code().starts_with("57")) => Err(e.into()),
+            Err(e) if is_refusal(&e) => Err(e.into()),
             // The server may have committed before it went. Running the work again could do it twice.
             Err(e) => Err(Error::outcome_unknown(e.to_string())),
         }
@@ -115,9 +113,16 @@ impl Postgres {
 
     pub async fn read<T>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
         let pooled = Pooled { object: Some(self.pool.get().await?), in_transaction: false };
-        let mut reader = Reader { connection: Connection::Postgres(pooled), now };
+        let mut reader = Reader { connection: Connection::Postgres(pooled), now, failed: false };
         work(&mut reader).await
     }
+}
+
+/// Whether the server said that it has not committed. One that goes away (FATAL, PANIC) may have done so before; a proxy that lost
+/// its server says 08007 or 40003.
+fn is_refusal(e: &tokio_postgres::Error) -> bool {
+    let Some(db) = e.as_db_error() else { return false };
+    db.parsed_severity() == Some(Severity::Error) && !matches!(db.code().code(), "08007" | "40003")
 }
 
 impl Pooled {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::faults::{Fault, Faults};
 use super::value::Val;
-use super::{BoxFuture, Connection, Reader, Tx, migrate};
+use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Error, Result};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
@@ -26,8 +26,6 @@ const BATCH_JOBS: usize = 64;
 const BATCH_TIME: Duration = Duration::from_millis(5);
 /// Jobs that may wait; more are refused, because a longer queue only makes everybody late.
 const QUEUE: usize = 4096;
-/// How long to wait for another process (a command, a backup) that holds the file.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Tells a job's caller how the commit went.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
@@ -42,15 +40,23 @@ pub struct Sqlite {
 struct Inner {
     writer: mpsc::Sender<Job>,
     readers: crossbeam_queue::ArrayQueue<rusqlite::Connection>,
+    file: File,
+}
+
+/// The database's file, and how long to wait for another process that holds it.
+#[derive(Clone)]
+struct File {
     path: PathBuf,
+    wait: Duration,
 }
 
 impl Sqlite {
-    pub fn open(path: &Path, clock: Clock, faults: Faults) -> Result<Self> {
-        let connection = connect(path, false)?;
+    pub fn open(path: &Path, clock: Clock, faults: Faults, patience: Patience) -> Result<Self> {
+        let file = File { path: path.to_owned(), wait: patience.file };
+        let connection = file.connect(false)?;
         migrate::sqlite(&connection, clock.now())?;
         let (writer, queue) = mpsc::channel(QUEUE);
-        let mut thread = Writer { tx: transaction(connection), path: path.to_owned(), queue, clock, faults };
+        let mut thread = Writer { tx: transaction(connection), file: file.clone(), queue, clock, faults };
         std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run())
@@ -58,9 +64,9 @@ impl Sqlite {
         let count = std::thread::available_parallelism().map_or(4, |n| n.get() + 2);
         let readers = crossbeam_queue::ArrayQueue::new(count);
         for _ in 0..count {
-            let _ = readers.push(connect(path, true)?);
+            let _ = readers.push(file.connect(true)?);
         }
-        Ok(Self { inner: Arc::new(Inner { writer, readers, path: path.to_owned() }) })
+        Ok(Self { inner: Arc::new(Inner { writer, readers, file }) })
     }
 
     pub async fn write<T, F>(&self, work: F) -> Result<T>
@@ -82,9 +88,9 @@ impl Sqlite {
         // A read never pends, so no more run at once than there are threads. Waiting for a connection here could wait for a task that waits for us.
         let connection = match self.inner.readers.pop() {
             Some(connection) => connection,
-            None => connect(&self.inner.path, true)?,
+            None => self.inner.file.connect(true)?,
         };
-        let mut reader = Reader { connection: Connection::Sqlite(connection), now };
+        let mut reader = Reader { connection: Connection::Sqlite(connection), now, failed: false };
         let outcome = poll_once(work(&mut reader));
         if let Connection::Sqlite(connection) = reader.connection {
             let _ = self.inner.readers.push(connection);
@@ -96,6 +102,7 @@ impl Sqlite {
 /// The work of one job, undone if it fails.
 fn in_savepoint<T>(tx: &mut Tx, work: impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T>) -> Result<T> {
     batch(tx, "SAVEPOINT job")?;
+    tx.reader.failed = false;
     let outcome = catch_unwind(AssertUnwindSafe(|| poll_once(work(tx)))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
         Err(Error::unexpected(format!("a transaction panicked: {}", text.unwrap_or_default())))
@@ -104,10 +111,14 @@ fn in_savepoint<T>(tx: &mut Tx, work: impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'
         // SQLite has ended the transaction by itself, as it does when the disk is full: there is no savepoint to go back to.
         return outcome.and(Err(Error::storage("the transaction was rolled back by the database")));
     }
-    if outcome.is_err() {
-        batch(tx, "ROLLBACK TO job")?;
+    let outcome = tx.verdict(outcome);
+    let ending = if outcome.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    if let Err(failure) = batch(tx, ending) {
+        // What this job wrote would be committed with the batch, although its caller is told that it failed.
+        tx.doomed = true;
+        return Err(failure);
     }
-    batch(tx, "RELEASE job").and(outcome)
+    outcome
 }
 
 /// Database calls never pend on SQLite. What does pend awaits something else, and nothing else may be awaited inside a transaction.
@@ -120,7 +131,7 @@ fn poll_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 struct Writer {
     tx: Tx,
-    path: PathBuf,
+    file: File,
     queue: mpsc::Receiver<Job>,
     clock: Clock,
     faults: Faults,
@@ -130,7 +141,7 @@ impl Writer {
     fn run(&mut self) {
         while let Some(first) = self.queue.blocking_recv() {
             if let Err(refused) = self.begin() {
-                first(Err(refused.clone()))(Err(refused));
+                self.refuse(first, &refused);
                 continue;
             }
             let answers = self.batch(first);
@@ -145,7 +156,20 @@ impl Writer {
         if self.faults.strikes(Fault::Begin) {
             return Err(Error::busy("BEGIN was refused on purpose"));
         }
+        if !connection(&self.tx).is_autocommit() {
+            // A batch could be neither committed nor rolled back. A new connection knows nothing of it.
+            self.tx = transaction(self.file.connect(false)?);
+        }
         batch(&self.tx, "BEGIN IMMEDIATE")
+    }
+
+    /// Refuses `first` and whoever waits behind it: if each waited again for its own BEGIN, the last would wait for hours.
+    fn refuse(&mut self, first: Job, refused: &Error) {
+        first(Err(refused.clone()))(Err(refused.clone()));
+        for _ in 0..QUEUE {
+            let Ok(job) = self.queue.try_recv() else { break };
+            job(Err(refused.clone()))(Err(refused.clone()));
+        }
     }
 
     /// Runs `first` and what else waits, until the batch is full or late, or SQLite has ended the transaction.
@@ -156,7 +180,8 @@ impl Writer {
         while let Some(job) = next.take() {
             self.tx.reader.now = self.clock.now();
             answers.push(job(Ok(&mut self.tx)));
-            if answers.len() < BATCH_JOBS && began.elapsed() < BATCH_TIME && !connection(&self.tx).is_autocommit() {
+            let broken = self.tx.doomed || connection(&self.tx).is_autocommit();
+            if answers.len() < BATCH_JOBS && began.elapsed() < BATCH_TIME && !broken {
                 next = self.queue.try_recv().ok();
             }
         }
@@ -166,7 +191,12 @@ impl Writer {
     /// Commits the batch. After a failure nothing of the batch may come back from the log when the file is opened again.
     fn commit(&mut self) -> Result<()> {
         if connection(&self.tx).is_autocommit() {
+            self.tx.doomed = false;
             return Err(Error::storage("the transaction was rolled back by the database"));
+        }
+        if std::mem::take(&mut self.tx.doomed) {
+            let _ = batch(&self.tx, "ROLLBACK");
+            return Err(Error::storage("a transaction of the batch could not be undone"));
         }
         let outcome = if self.faults.strikes(Fault::Commit) {
             Err(Error::storage("COMMIT was refused on purpose"))
@@ -186,7 +216,7 @@ impl Writer {
         if batch(&self.tx, "UPDATE store_state SET generation = generation + 1 WHERE id = 1").is_ok() {
             return Err(failure);
         }
-        if let Ok(fresh) = connect(&self.path, false) {
+        if let Ok(fresh) = self.file.connect(false) {
             self.tx = transaction(fresh);
         }
         Err(Error::outcome_unknown(failure.to_string()))
@@ -194,7 +224,7 @@ impl Writer {
 }
 
 fn transaction(connection: rusqlite::Connection) -> Tx {
-    Tx { reader: Reader { connection: Connection::Sqlite(connection), now: Timestamp::from_micros(0) } }
+    Tx { reader: Reader { connection: Connection::Sqlite(connection), now: Timestamp::from_micros(0), failed: false }, doomed: false }
 }
 
 fn connection(tx: &Tx) -> &rusqlite::Connection {
@@ -208,6 +238,10 @@ fn batch(tx: &Tx, sql: &str) -> Result<()> {
     Ok(connection(tx).execute_batch(sql)?)
 }
 
+pub(super) fn execute(connection: &rusqlite::Connection, sql: &str, values: &[Val]) -> Result<u64> {
+    Ok(prepare(connection, sql, values)?.raw_execute()? as u64)
+}
+
 /// Prepares `sql` from the cache and binds `values`. To SQLite `$2` is a name, so values are bound by the number in it, not by order.
 pub(super) fn prepare<'c>(connection: &'c rusqlite::Connection, sql: &str, values: &[Val]) -> Result<rusqlite::CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(sql)?;
@@ -219,19 +253,21 @@ pub(super) fn prepare<'c>(connection: &'c rusqlite::Connection, sql: &str, value
     Ok(statement)
 }
 
-fn connect(path: &Path, read_only: bool) -> Result<rusqlite::Connection> {
-    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
-    let connection = rusqlite::Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_NO_MUTEX | access)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(256);
-    if !read_only {
-        // FULL: a "session ended" that a power cut forgets is a security fault.
+impl File {
+    fn connect(&self, read_only: bool) -> Result<rusqlite::Connection> {
+        let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+        let connection = rusqlite::Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_NO_MUTEX | access)?;
+        connection.busy_timeout(self.wait)?;
+        connection.set_prepared_statement_cache_capacity(256);
+        if !read_only {
+            // FULL: a "session ended" that a power cut forgets is a security fault.
+            connection.execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
+            )?;
+        }
         connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
-        )?;
-    }
-    connection.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
     )?;
-    Ok(connection)
+        Ok(connection)
+    }
 }

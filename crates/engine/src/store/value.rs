@@ -159,17 +159,20 @@ impl From<tokio_postgres::Error> for Error {
         };
         match e.code() {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => super::conflict(detail),
-            // Class 57: the server is being shut down or the statement was cancelled; 53: out of connections or memory; 25006: read-only.
-            Some(code) if code.code().starts_with("57") || code.code().starts_with("53") || *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-                Self::busy(detail)
-            }
-            Some(_) => Self::storage(detail),
+            Some(code) if may_pass(code) => Self::busy(detail),
             None if e.is_closed() || std::error::Error::source(&e).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>) => {
                 Self::busy(detail)
             }
-            None => Self::storage(detail),
+            _ => Self::storage(detail),
         }
     }
+}
+
+/// Class 57: the server is being shut down or the statement was cancelled; 53: out of connections or memory; 08: a proxy lost its server;
+/// 25006: read-only; 25P03: it stood still for too long; 55P03: somebody held a lock for too long.
+fn may_pass(code: &tokio_postgres::error::SqlState) -> bool {
+    let code = code.code();
+    ["57", "53", "08"].iter().any(|class| code.starts_with(class)) || matches!(code, "25006" | "25P03" | "55P03")
 }
 
 impl From<deadpool_postgres::PoolError> for Error {
