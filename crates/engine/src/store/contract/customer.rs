@@ -1,0 +1,124 @@
+//! Customers.
+
+use serde_json::{Map, json};
+
+use super::{Fixture, SECOND};
+use crate::model::customer::Customer;
+use crate::model::ids::CustomerId;
+use crate::store::customer;
+
+each_db! {
+    r1_an_address_has_one_account_in_a_tenant
+    of_many_customers_with_one_address_one_is_made
+    a_customer_is_read_as_it_was_written
+    a_deleted_customer_is_neither_read_nor_changed
+    another_tenants_customer_is_neither_read_nor_changed
+    a_merge_under_the_lock_loses_nothing
+}
+
+fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
+    Box::leak(Box::new(Customer {
+        id,
+        email: Some("Ann@x.test".into()),
+        company_name: Some("Änn & Co".into()),
+        first_name: Some(String::new()),
+        last_name: None,
+        phone: Some("+49".into()),
+        metadata: Some(Map::from_iter([("z".to_owned(), json!(1)), ("a".to_owned(), json!({"b": null}))])),
+        has_account: true,
+        created_at: f.clock.now(),
+        updated_at: f.clock.now(),
+        deleted_at: None,
+    }))
+}
+
+async fn inserted(f: &Fixture) -> &'static Customer {
+    let (tenant, sample) = (f.acme, sample(f, f.id()));
+    assert!(commit!(f, |tx| customer::insert(tx, tenant, sample, "ann@x.test").await));
+    sample
+}
+
+async fn delete(f: &Fixture, id: CustomerId) {
+    assert_eq!(commit!(f, |tx| tx.exec("UPDATE customers SET deleted_at = 1 WHERE id = $1", &[id.into()]).await), 1);
+}
+
+async fn r1_an_address_has_one_account_in_a_tenant(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let first = inserted(f).await;
+    let guest: &'static Customer = Box::leak(Box::new(Customer { id: f.id(), has_account: false, ..first.clone() }));
+    let again = sample(f, f.id());
+    assert!(!commit!(f, |tx| customer::insert(tx, acme, again, "ann@x.test").await));
+    assert!(commit!(f, |tx| customer::insert(tx, acme, guest, "ann@x.test").await), "a guest is no account");
+    assert!(commit!(f, |tx| customer::insert(tx, other, again, "ann@x.test").await), "another tenant");
+    delete(f, first.id).await;
+    assert!(commit!(f, |tx| customer::insert(tx, acme, again, "ann@x.test").await), "the first was deleted");
+}
+
+async fn of_many_customers_with_one_address_one_is_made(f: &Fixture) {
+    let acme = f.acme;
+    let samples: &'static [&'static Customer] = Vec::leak((0..super::RACERS).map(|_| sample(f, f.id())).collect());
+    let next: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
+    let won = f
+        .race(move |tx| {
+            let mine = samples[next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % samples.len()];
+            Box::pin(customer::insert(tx, acme, mine, "ann@x.test"))
+        })
+        .await;
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+}
+
+async fn a_customer_is_read_as_it_was_written(f: &Fixture) {
+    let acme = f.acme;
+    let first = inserted(f).await;
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await).as_ref(), Some(first));
+    f.clock.advance(SECOND);
+    let now = f.clock.now();
+    let mut changed = Customer { company_name: None, last_name: Some("Lee".into()), metadata: None, updated_at: now, ..first.clone() };
+    // The address and the kind of account are not a profile's to change.
+    changed.email = Some("eve@x.test".into());
+    changed.has_account = false;
+    let changed: &'static Customer = Box::leak(Box::new(changed));
+    commit!(f, |tx| customer::update(tx, acme, changed).await);
+    let expected = Customer { email: first.email.clone(), has_account: true, ..changed.clone() };
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await), Some(expected));
+}
+
+async fn a_deleted_customer_is_neither_read_nor_changed(f: &Fixture) {
+    let acme = f.acme;
+    let first = inserted(f).await;
+    delete(f, first.id).await;
+    f.clock.advance(SECOND);
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await), None);
+    assert_eq!(commit!(f, |tx| customer::lock(tx, acme, first.id).await), None);
+    let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("changed".into()), ..first.clone() }));
+    commit!(f, |tx| customer::update(tx, acme, renamed).await);
+    assert_eq!(f.count("SELECT COUNT(*) FROM customers WHERE phone = 'changed' OR updated_at <> created_at").await, 0);
+}
+
+async fn another_tenants_customer_is_neither_read_nor_changed(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let first = inserted(f).await;
+    f.clock.advance(SECOND);
+    assert_eq!(look!(f, |r| customer::by_id(r, other, first.id).await), None);
+    assert_eq!(commit!(f, |tx| customer::lock(tx, other, first.id).await), None);
+    let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("stolen".into()), ..first.clone() }));
+    commit!(f, |tx| customer::update(tx, other, renamed).await);
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await).as_ref(), Some(first));
+}
+
+async fn a_merge_under_the_lock_loses_nothing(f: &Fixture) {
+    let acme = f.acme;
+    let first = inserted(f).await;
+    let next: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
+    f.race(move |tx| {
+        let mine = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(async move {
+            let mut locked = customer::lock(tx, acme, first.id).await?.unwrap();
+            locked.metadata.get_or_insert_default().insert(mine.to_string(), json!(mine));
+            customer::update(tx, acme, &locked).await
+        })
+    })
+    .await;
+    let merged = look!(f, |r| customer::by_id(r, acme, first.id).await).unwrap().metadata.unwrap();
+    assert_eq!(merged.len(), 2 + super::RACERS);
+}

@@ -1,0 +1,103 @@
+//! Password resets: one live row per login, spent once.
+
+use super::{ALMOST, Fixture, MINUTE, RACERS, SECOND};
+use crate::error::Code;
+use crate::model::ids::IdentityId;
+use crate::store::password_reset::{self, ResetRow};
+
+each_db! {
+    r49_a_reset_is_spent_once
+    r49_of_many_uses_one_wins
+    r48_a_reset_dies_at_its_end
+    r51_a_voided_reset_cannot_be_spent
+    voiding_leaves_the_spent_and_the_strangers_alone
+    r51_a_login_has_at_most_one_live_reset
+    a_sweep_takes_what_expired_before
+}
+
+async fn issue(f: &Fixture, jti: &'static str, identity: IdentityId) {
+    let (tenant, end) = (f.acme, f.in_a_minute());
+    commit!(f, |tx| password_reset::insert(tx, tenant, jti, identity, end).await);
+}
+
+async fn find(f: &Fixture, jti: &'static str) -> ResetRow {
+    let tenant = f.acme;
+    look!(f, |r| password_reset::find(r, tenant, jti).await).unwrap()
+}
+
+async fn r49_a_reset_is_spent_once(f: &Fixture) {
+    let (acme, other, ann, issued) = (f.acme, f.other, f.identity("ann").await, f.clock.now());
+    issue(f, "one", ann).await;
+    f.clock.advance(SECOND);
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, other, "one").await), None, "another tenant's");
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "two").await), None, "unknown");
+    let row = find(f, "one").await;
+    assert_eq!((row.identity, row.issued_at, row.expires_at, row.used_at, row.voided_at), (ann, issued, issued.after(MINUTE), None, None));
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "one").await), Some(ann));
+    assert_eq!(find(f, "one").await.used_at, Some(f.clock.now()));
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "one").await), None, "spent");
+    assert!(look!(f, |r| password_reset::find(r, other, "one").await).is_none());
+}
+
+async fn r49_of_many_uses_one_wins(f: &Fixture) {
+    let (acme, ann) = (f.acme, f.identity("ann").await);
+    issue(f, "one", ann).await;
+    let won = f.race(move |tx| Box::pin(password_reset::consume(tx, acme, "one"))).await;
+    assert_eq!(won.len(), RACERS);
+    assert_eq!(won.into_iter().flatten().collect::<Vec<_>>(), [ann]);
+}
+
+async fn r48_a_reset_dies_at_its_end(f: &Fixture) {
+    let (acme, ann, bob) = (f.acme, f.identity("ann").await, f.identity("bob").await);
+    issue(f, "late", ann).await;
+    issue(f, "in time", bob).await;
+    f.clock.advance(ALMOST);
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "in time").await), Some(bob));
+    f.clock.advance(SECOND);
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "late").await), None);
+}
+
+async fn r51_a_voided_reset_cannot_be_spent(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    issue(f, "ann's", ann).await;
+    issue(f, "bob's", bob).await;
+    commit!(f, |tx| password_reset::void(tx, other, ann).await);
+    assert_eq!(find(f, "ann's").await.voided_at, None);
+    commit!(f, |tx| password_reset::void(tx, acme, ann).await);
+    assert_eq!(find(f, "ann's").await.voided_at, Some(f.clock.now()));
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "ann's").await), None);
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "bob's").await), Some(bob));
+}
+
+async fn voiding_leaves_the_spent_and_the_strangers_alone(f: &Fixture) {
+    let (acme, ann, start) = (f.acme, f.identity("ann").await, f.clock.now());
+    issue(f, "voided", ann).await;
+    commit!(f, |tx| password_reset::void(tx, acme, ann).await);
+    issue(f, "spent", ann).await;
+    commit!(f, |tx| password_reset::consume(tx, acme, "spent").await);
+    f.clock.advance(SECOND);
+    commit!(f, |tx| password_reset::void(tx, acme, ann).await);
+    assert_eq!(find(f, "voided").await.voided_at, Some(start), "the first time stands");
+    assert_eq!(find(f, "spent").await.voided_at, None);
+}
+
+async fn r51_a_login_has_at_most_one_live_reset(f: &Fixture) {
+    let (acme, ann, end) = (f.acme, f.identity("ann").await, f.in_a_minute());
+    issue(f, "one", ann).await;
+    let second = f.db.write(move |tx| Box::pin(password_reset::insert(tx, acme, "two", ann, end))).await;
+    assert_eq!(second.unwrap_err().code, Code::StorageFailed);
+    commit!(f, |tx| password_reset::void(tx, acme, ann).await);
+    issue(f, "two", ann).await;
+}
+
+async fn a_sweep_takes_what_expired_before(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    issue(f, "old", ann).await;
+    let first_end = f.in_a_minute();
+    f.clock.advance(SECOND);
+    issue(f, "young", bob).await;
+    assert_eq!(commit!(f, |tx| password_reset::sweep(tx, acme, first_end.before(SECOND)).await), 0);
+    assert_eq!(commit!(f, |tx| password_reset::sweep(tx, other, first_end).await), 0);
+    assert_eq!(commit!(f, |tx| password_reset::sweep(tx, acme, first_end).await), 1);
+    assert_eq!(find(f, "young").await.identity, bob);
+}

@@ -1,0 +1,78 @@
+//! No compiler checks SQL, so every statement is prepared on both databases.
+
+use std::collections::BTreeSet;
+
+use tokio::task::JoinSet;
+use tokio_postgres::NoTls;
+use tokio_postgres::types::Type;
+
+use super::Fixture;
+use crate::store;
+use crate::testing::Backend;
+
+/// The files that have statements, and these.
+const ALL: &[(&str, &[&str])] = &[
+    ("api_key", store::api_key::STATEMENTS),
+    ("customer", store::customer::STATEMENTS),
+    ("delivery", store::delivery::STATEMENTS),
+    ("event", store::event::STATEMENTS),
+    ("identity", store::identity::STATEMENTS),
+    ("job", store::job::STATEMENTS),
+    ("limit", store::limit::STATEMENTS),
+    ("mod", store::STATEMENTS),
+    ("password_reset", store::password_reset::STATEMENTS),
+    ("session", store::session::STATEMENTS),
+    ("signing_key", store::signing_key::STATEMENTS),
+    ("tenant", store::tenant::STATEMENTS),
+    ("user", store::user::STATEMENTS),
+];
+const POSTGRES_ONLY: &[(&str, &[&str])] = &[("delivery", store::delivery::POSTGRES_ONLY), ("job", store::job::POSTGRES_ONLY)];
+
+/// The files of the store that contain `text`.
+fn files_with(text: &str) -> BTreeSet<String> {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap().map(|entry| entry.unwrap().path());
+    let files = folder.filter(|path| path.is_file() && std::fs::read_to_string(path).unwrap().contains(text));
+    files.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn names(list: &[(&str, &[&str])]) -> BTreeSet<String> {
+    list.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[test]
+fn no_file_with_statements_is_forgotten() {
+    assert_eq!(files_with("\nstatements! {"), names(ALL));
+    assert_eq!(files_with("const POSTGRES_ONLY"), names(POSTGRES_ONLY));
+}
+
+#[tokio::test]
+async fn sqlite_prepares_every_statement() {
+    let f = Fixture::create(Backend::Sqlite).await;
+    let connection = rusqlite::Connection::open(f.database.url().strip_prefix("sqlite://").unwrap()).unwrap();
+    for (file, sql) in ALL.iter().flat_map(|(file, list)| list.iter().map(move |sql| (file, sql))) {
+        let statement = connection.prepare(sql).unwrap_or_else(|e| panic!("{file}: {sql}\n{e}"));
+        // Values are bound by the number in the name, so each must be `$` and a number.
+        for index in 1..=statement.parameter_count() {
+            let name = statement.parameter_name(index).unwrap_or_else(|| panic!("{file}: {sql}: a parameter without a name"));
+            assert!(name.strip_prefix('$').is_some_and(|number| number.parse::<usize>().is_ok()), "{file}: {sql}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn postgres_prepares_every_statement() {
+    let f = Fixture::create(Backend::Postgres).await;
+    let (client, connection) = tokio_postgres::connect(f.database.url(), NoTls).await.unwrap();
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    for (file, sql) in ALL.iter().chain(POSTGRES_ONLY).flat_map(|(file, list)| list.iter().map(move |sql| (file, sql))) {
+        let statement = client.prepare(sql).await.unwrap_or_else(|e| panic!("{file}: {sql}\n{e:?}"));
+        // What `Val` can bind and `Row` can read. Another type would be refused only when the statement runs.
+        let columns = statement.columns().iter().map(tokio_postgres::Column::type_);
+        for kind in statement.params().iter().chain(columns) {
+            assert!([Type::INT8, Type::TEXT, Type::BYTEA].contains(kind), "{file}: {sql}: {kind}");
+        }
+    }
+    drop(client);
+    f.database.remove().await.unwrap();
+}
