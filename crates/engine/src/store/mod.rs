@@ -70,6 +70,8 @@ enum Backend {
 pub struct Patience {
     /// For another process (a command, a backup) that holds SQLite's file.
     pub file: Duration,
+    /// How long SQLite's writer takes others into a commit.
+    pub batch: Duration,
     /// Connections to PostgreSQL per process.
     pub connections: usize,
     /// For one of these connections.
@@ -78,7 +80,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { file: Duration::from_secs(5), connections: 32, connection: Duration::from_secs(3) }
+        Self { file: Duration::from_secs(5), batch: Duration::from_millis(5), connections: 32, connection: Duration::from_secs(3) }
     }
 }
 

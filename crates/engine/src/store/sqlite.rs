@@ -23,7 +23,6 @@ use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
 const BATCH_JOBS: usize = 64;
-const BATCH_TIME: Duration = Duration::from_millis(5);
 /// Jobs that may wait; more are refused, because a longer queue only makes everybody late.
 const QUEUE: usize = 4096;
 
@@ -56,7 +55,7 @@ impl Sqlite {
         let connection = file.connect(false)?;
         migrate::sqlite(&connection, clock.now())?;
         let (writer, queue) = mpsc::channel(QUEUE);
-        let mut thread = Writer { tx: transaction(connection), file: file.clone(), queue, clock, faults };
+        let mut thread = Writer { tx: transaction(connection), file: file.clone(), batch_time: patience.batch, queue, clock, faults };
         std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run())
@@ -132,6 +131,7 @@ fn poll_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 struct Writer {
     tx: Tx,
     file: File,
+    batch_time: Duration,
     queue: mpsc::Receiver<Job>,
     clock: Clock,
     faults: Faults,
@@ -163,10 +163,11 @@ impl Writer {
         batch(&self.tx, "BEGIN IMMEDIATE")
     }
 
-    /// Refuses `first` and whoever waits behind it: if each waited again for its own BEGIN, the last would wait for hours.
+    /// Refuses `first` and whoever waits behind it now: if each waited again for its own BEGIN, the last would wait for hours.
     fn refuse(&mut self, first: Job, refused: &Error) {
+        let waiting = self.queue.len();
         first(Err(refused.clone()))(Err(refused.clone()));
-        for _ in 0..QUEUE {
+        for _ in 0..waiting {
             let Ok(job) = self.queue.try_recv() else { break };
             job(Err(refused.clone()))(Err(refused.clone()));
         }
@@ -181,7 +182,7 @@ impl Writer {
             self.tx.reader.now = self.clock.now();
             answers.push(job(Ok(&mut self.tx)));
             let broken = self.tx.doomed || connection(&self.tx).is_autocommit();
-            if answers.len() < BATCH_JOBS && began.elapsed() < BATCH_TIME && !broken {
+            if answers.len() < BATCH_JOBS && began.elapsed() < self.batch_time && !broken {
                 next = self.queue.try_recv().ok();
             }
         }
