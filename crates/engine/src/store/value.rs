@@ -180,3 +180,23 @@ impl From<deadpool_postgres::PoolError> for Error {
         Self::busy(format!("no database connection: {e}"))
     }
 }
+
+/// A row as text, whatever its columns. For tests that compare whole tables.
+#[cfg(test)]
+pub struct Dump(pub String);
+
+#[cfg(test)]
+impl FromRow for Dump {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let count = match row {
+            Row::Sqlite(row) => row.as_ref().column_count(),
+            Row::Postgres(row) => row.len(),
+        };
+        let column = |at| {
+            let number = row.get::<Option<i64>>(at).map(|n| format!("{n:?}"));
+            let text = number.or_else(|_| row.get::<Option<String>>(at).map(|t| format!("{t:?}")));
+            text.or_else(|_| row.get::<Option<Vec<u8>>>(at).map(|b| format!("{b:?}")))
+        };
+        Ok(Self((0..count).map(column).collect::<Result<Vec<_>>>()?.join(", ")))
+    }
+}
