@@ -3,9 +3,10 @@
 use serde_json::{Map, json};
 
 use super::{Fixture, SECOND};
+use crate::error::Result;
 use crate::model::customer::Customer;
-use crate::model::ids::CustomerId;
-use crate::store::customer;
+use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
+use crate::store::{Reader, customer, session};
 
 each_db! {
     r1_an_address_has_one_account_in_a_tenant
@@ -14,6 +15,7 @@ each_db! {
     a_deleted_customer_is_neither_read_nor_changed
     another_tenants_customer_is_neither_read_nor_changed
     a_merge_under_the_lock_loses_nothing
+    a_profile_is_read_by_its_owners_live_session_alone
 }
 
 fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
@@ -30,6 +32,14 @@ fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
         updated_at: f.clock.now(),
         deleted_at: None,
     }))
+}
+
+/// A customer that is not deleted.
+pub(super) async fn stored(reader: &mut Reader, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
+    const SQL: &str =
+        "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at FROM customers
+        WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    reader.one(SQL, &[tenant.into(), id.into()]).await
 }
 
 async fn inserted(f: &Fixture) -> &'static Customer {
@@ -70,7 +80,7 @@ async fn of_many_customers_with_one_address_one_is_made(f: &Fixture) {
 async fn a_customer_is_read_as_it_was_written(f: &Fixture) {
     let acme = f.acme;
     let first = inserted(f).await;
-    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await).as_ref(), Some(first));
+    assert_eq!(look!(f, |r| stored(r, acme, first.id).await).as_ref(), Some(first));
     f.clock.advance(SECOND);
     let now = f.clock.now();
     let mut changed = Customer { company_name: None, last_name: Some("Lee".into()), metadata: None, updated_at: now, ..first.clone() };
@@ -80,7 +90,7 @@ async fn a_customer_is_read_as_it_was_written(f: &Fixture) {
     let changed: &'static Customer = Box::leak(Box::new(changed));
     commit!(f, |tx| customer::update(tx, acme, changed).await);
     let expected = Customer { email: first.email.clone(), has_account: true, ..changed.clone() };
-    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await), Some(expected));
+    assert_eq!(look!(f, |r| stored(r, acme, first.id).await), Some(expected));
 }
 
 async fn a_deleted_customer_is_neither_read_nor_changed(f: &Fixture) {
@@ -88,7 +98,7 @@ async fn a_deleted_customer_is_neither_read_nor_changed(f: &Fixture) {
     let first = inserted(f).await;
     delete(f, first.id).await;
     f.clock.advance(SECOND);
-    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await), None);
+    assert_eq!(look!(f, |r| stored(r, acme, first.id).await), None);
     assert_eq!(commit!(f, |tx| customer::lock(tx, acme, first.id).await), None);
     let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("changed".into()), ..first.clone() }));
     commit!(f, |tx| customer::update(tx, acme, renamed).await);
@@ -99,11 +109,11 @@ async fn another_tenants_customer_is_neither_read_nor_changed(f: &Fixture) {
     let (acme, other) = (f.acme, f.other);
     let first = inserted(f).await;
     f.clock.advance(SECOND);
-    assert_eq!(look!(f, |r| customer::by_id(r, other, first.id).await), None);
+    assert_eq!(look!(f, |r| stored(r, other, first.id).await), None);
     assert_eq!(commit!(f, |tx| customer::lock(tx, other, first.id).await), None);
     let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("stolen".into()), ..first.clone() }));
     commit!(f, |tx| customer::update(tx, other, renamed).await);
-    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await).as_ref(), Some(first));
+    assert_eq!(look!(f, |r| stored(r, acme, first.id).await).as_ref(), Some(first));
 }
 
 async fn a_merge_under_the_lock_loses_nothing(f: &Fixture) {
@@ -119,6 +129,32 @@ async fn a_merge_under_the_lock_loses_nothing(f: &Fixture) {
         })
     })
     .await;
-    let merged = look!(f, |r| customer::by_id(r, acme, first.id).await).unwrap().metadata.unwrap();
+    let merged = look!(f, |r| stored(r, acme, first.id).await).unwrap().metadata.unwrap();
     assert_eq!(merged.len(), 2 + super::RACERS);
+}
+
+async fn a_profile_is_read_by_its_owners_live_session_alone(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    let customer = inserted(f).await;
+    let begun = |identity: IdentityId| async move {
+        let (id, end): (SessionId, _) = (f.id(), f.clock.now().after(SECOND * 10));
+        commit!(f, |tx| session::insert(tx, acme, id, identity, end).await);
+        id
+    };
+    let read = |tenant: TenantId, id: SessionId, identity: IdentityId| async move {
+        look!(f, |r| customer::by_session(r, tenant, id, identity, customer.id).await).is_some()
+    };
+    let session = begun(ann).await;
+    assert!(read(acme, session, ann).await);
+    assert!(!read(acme, session, bob).await, "another login's session");
+    assert!(!read(other, session, ann).await, "another tenant");
+    assert!(!read(acme, f.id(), ann).await, "no session");
+    f.clock.advance(SECOND * 10);
+    assert!(!read(acme, session, ann).await, "expired");
+    let session = begun(ann).await;
+    commit!(f, |tx| session::end_all(tx, acme, ann).await);
+    assert!(!read(acme, session, ann).await, "ended");
+    let session = begun(ann).await;
+    delete(f, customer.id).await;
+    assert!(!read(acme, session, ann).await, "the customer is deleted");
 }

@@ -176,7 +176,7 @@ impl Step {
                 locked.metadata.get_or_insert_default().insert(name.into(), self.lease.into());
                 format!("{:?}", customer::update(tx, tenant, &locked).await?)
             }
-            _ => format!("{:?}", customer::by_id(tx, tenant, self.customer).await?),
+            _ => format!("{:?}", super::customer::stored(tx, tenant, self.customer).await?),
         })
     }
 
