@@ -90,10 +90,9 @@ fn structs_in(source: &str) -> Vec<(String, Vec<(String, String)>)> {
         } else if line.trim() == "#[serde(skip)]" {
             skipped = true;
         } else if let (Some((_, fields)), Some((name, kind))) = (&mut open, line.trim().strip_prefix("pub ").and_then(|field| field.split_once(": ")))
+            && !std::mem::take(&mut skipped)
         {
-            if !std::mem::take(&mut skipped) {
-                fields.push((name.to_owned(), kind.trim_end_matches(',').to_owned()));
-            }
+            fields.push((name.to_owned(), kind.trim_end_matches(',').to_owned()));
         }
     }
     found

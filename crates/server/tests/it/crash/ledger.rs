@@ -69,7 +69,7 @@ impl Workers {
         let mut seen = self.acknowledged.subscribe();
         let until = *seen.borrow() + more;
         tokio::select! {
-            reached = tokio::time::timeout(Duration::from_secs(60), seen.wait_for(|n| *n >= until)) => assert!(reached.is_ok(), "the server stopped answering"),
+            reached = tokio::time::timeout(Duration::from_mins(1), seen.wait_for(|n| *n >= until)) => assert!(reached.is_ok(), "the server stopped answering"),
             ended = self.tasks.join_next() => panic!("a writer ended: {:?}", ended.map(|e| e.map(|ledger| ledger.to_string()))),
         }
     }

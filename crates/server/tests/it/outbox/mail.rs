@@ -115,7 +115,7 @@ each_db! {
         app.until(WAITING, &["superseded 2", "delivered 2", "waiting 1"]).await;
         let refused = token_in(app.mail.refused().last().unwrap());
         app.mail.set_mode(Mode::Accept);
-        app.advance(Duration::from_secs(15 * 60));
+        app.advance(Duration::from_mins(15));
         app.until(LETTER, &["superseded 2", "delivered 2", "expired 2"]).await;
         acme.complete_reset(&refused, NEW_PASSWORD).await.expect_status(401);
         assert!(app.unread().is_empty());
@@ -128,7 +128,7 @@ each_db! {
         acme.request_reset(ADDRESS).await.expect_status(201);
         app.until(WAITING, &["waiting 1"]).await;
         app.mail.set_mode(Mode::Accept);
-        app.advance(Duration::from_secs(14 * 60));
+        app.advance(Duration::from_mins(14));
         app.settle().await;
         let mail = app.next_mail(ADDRESS).await;
         let claims = |token: &str| crate::support::client::claims(token);
@@ -139,12 +139,12 @@ each_db! {
 
     async fn a_closed_shop_writes_to_nobody_also_after_a_restart(app: TestApp) {
         customer(&app.acme(), ADDRESS).await;
-        let ahead = app.ahead(Duration::from_secs(60)).await;
+        let ahead = app.ahead(Duration::from_mins(1)).await;
         ahead.request_reset("acme", ADDRESS).await.unwrap();
         let tenant = vestibule_engine::ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         vestibule_engine::ops::tenant::disable(&app.engine, &tenant).await.unwrap();
         app.restart(|_| ()).await;
-        app.advance(Duration::from_secs(60));
+        app.advance(Duration::from_mins(1));
         app.settle().await;
         assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_reset'").await, ["0"]);
         app.acme().sign_in(ADDRESS, PASSWORD).await.expect_status(404);

@@ -111,7 +111,7 @@ each_db! {
         ask(app).await;
         for attempt in 1..=3 {
             app.until(HOOKS, &[&format!("waiting {attempt}")]).await;
-            app.advance(Duration::from_secs(60));
+            app.advance(Duration::from_mins(1));
         }
         app.until(HOOKS, &["delivered 4"]).await;
         assert!(sink.wait_for(4).await.iter().all(|call| call.path == "/hook"));
@@ -134,7 +134,7 @@ each_db! {
         app.until(HOOKS, &["waiting 1"]).await;
         let due: i64 = app.rows("SELECT due_at FROM deliveries WHERE state = 'waiting' AND subscriber <> 'mail'").await[0].parse().unwrap();
         assert_eq!(due - app.clock.now().micros(), 600_000_000);
-        app.advance(Duration::from_secs(600));
+        app.advance(Duration::from_mins(10));
         app.until(HOOKS, &["delivered 2"]).await;
         app.settle().await;
     }
@@ -147,7 +147,7 @@ each_db! {
         sink.answer(&["500 Internal Server Error", "500 Internal Server Error"]);
         ask(app).await;
         app.until(HOOKS, &["waiting 1", "waiting 1"]).await;
-        app.advance(Duration::from_secs(15 * 60));
+        app.advance(Duration::from_mins(15));
         app.settle().await;
         let mut ends = app.rows("SELECT state FROM deliveries WHERE subscriber <> 'mail'").await;
         ends.sort();

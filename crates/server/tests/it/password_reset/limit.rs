@@ -28,7 +28,7 @@ each_db! {
         app.settle().await;
         app.next_mail(ADDRESS).await;
         // An hour later there is a new budget.
-        app.advance(Duration::from_secs(3_600));
+        app.advance(Duration::from_hours(1));
         app.reset_token(&acme, ADDRESS).await;
     }
 
@@ -57,7 +57,7 @@ each_db! {
         app.restart_acme(|acme| acme.limits.waiting_resets = 3).await;
         let acme = app.acme();
         customer(&acme, ADDRESS).await;
-        let ahead = app.ahead(Duration::from_secs(60)).await;
+        let ahead = app.ahead(Duration::from_mins(1)).await;
         for n in 0..3 {
             ahead.request_reset("acme", &format!("nobody{n}@example.com")).await.unwrap();
         }
@@ -69,7 +69,7 @@ each_db! {
         assert_eq!(app.rows("SELECT COUNT(*) FROM jobs").await, ["3"], "a stranger cannot fill the disk");
         // One shop's backlog is not another's.
         app.globex().request_reset(ADDRESS).await.expect_status(201);
-        app.advance(Duration::from_secs(60));
+        app.advance(Duration::from_mins(1));
         app.settle().await;
         assert_eq!(app.rows("SELECT COUNT(*) FROM jobs").await, ["0"]);
         assert!(!app.database.everything().await.unwrap().contains("nobody"), "what was asked for is forgotten once it is issued");

@@ -41,7 +41,7 @@ each_db! {
         let acme = app.acme();
         customer(&acme, ADDRESS).await;
         let token = app.reset_token(&acme, ADDRESS).await;
-        app.advance(Duration::from_secs(15 * 60));
+        app.advance(Duration::from_mins(15));
         acme.complete_reset(&token, NEW_PASSWORD).await.expect_error(401, INVALID);
         let token = app.reset_token(&acme, ADDRESS).await;
         app.advance(Duration::from_secs(15 * 60 - 1));
@@ -77,13 +77,13 @@ each_db! {
         let acme = app.acme();
         customer(&acme, ADDRESS).await;
         let standing = app.reset_token(&acme, ADDRESS).await;
-        let ahead = app.ahead(Duration::from_secs(60)).await;
+        let ahead = app.ahead(Duration::from_mins(1)).await;
         for _ in 0..3 {
             ahead.request_reset("acme", ADDRESS).await.unwrap();
         }
         let newest = app.rows("SELECT MAX(id) FROM jobs").await;
         assert!(newest[0].parse::<JobId>().is_ok(), "{newest:?}");
-        app.advance(Duration::from_secs(60));
+        app.advance(Duration::from_mins(1));
         app.settle().await;
         assert_eq!(app.rows("SELECT newest_reset FROM identities").await, newest);
         // As many mails as were issued and not superseded before they were sent; the last of them works, and no other token.
