@@ -49,6 +49,8 @@ async fn a_backlog_is_bounded_per_tenant_and_kind(f: &Fixture) {
     assert!(commit!(f, |tx| job::finish(tx, first, "w").await));
     assert!(append(ids[6], acme, "mail").await, "one is done");
     assert!(!append(ids[7], acme, "mail").await);
+    let counted = f.count("SELECT CAST(SUM(waiting) AS BIGINT) FROM backlogs").await;
+    assert_eq!(counted, look!(f, |r| job::waiting(r).await), "another tenant's or another kind's was counted down");
 }
 
 async fn of_many_appends_the_bound_is_kept(f: &Fixture) {
