@@ -134,7 +134,7 @@ impl Db {
         F: for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send,
     {
         match &self.backend {
-            Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work).await,
+            Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work),
             Backend::Postgres(postgres) => postgres.read(self.clock.now(), work).await,
         }
     }

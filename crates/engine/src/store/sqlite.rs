@@ -83,7 +83,7 @@ impl Sqlite {
         receiver.await.map_err(|_| Error::outcome_unknown("the writer has ended"))?
     }
 
-    pub async fn read<T: Send>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
+    pub fn read<T: Send>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
         // A read never pends, so no more run at once than there are threads. Waiting for a connection here could wait for a task that waits for us.
         let connection = match self.inner.readers.pop() {
             Some(connection) => connection,

@@ -1,6 +1,5 @@
 //! The product from outside: real HTTP, a real mail server, both databases.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![cfg(test)]
 
 mod support;

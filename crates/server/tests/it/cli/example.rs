@@ -103,7 +103,11 @@ fn settings(structs: &BTreeMap<String, Vec<(String, String)>>, name: &str, prefi
     for (field, kind) in &structs[name] {
         let path = if prefix.is_empty() { field.clone() } else { format!("{prefix}.{field}") };
         let inner = ["Option<", "Vec<"].iter().find_map(|wrapper| kind.strip_prefix(wrapper)?.strip_suffix('>')).unwrap_or(kind);
-        if structs.contains_key(inner) { settings(structs, inner, &path, out) } else { drop(out.insert(path)) }
+        if structs.contains_key(inner) {
+            settings(structs, inner, &path, out);
+        } else {
+            out.insert(path);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Server {
         let mut server = Self { child, base: String::new(), log: Some(log) };
         match base {
             Ok(base) => server.base = base,
-            Err(_) => panic!("the server did not start: {}", server.kill()),
+            Err(e) => panic!("the server did not start ({e}): {}", server.kill()),
         }
         server
     }

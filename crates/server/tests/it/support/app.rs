@@ -32,7 +32,6 @@ pub struct TestApp {
     pub mail: SmtpSink,
     pub base: String,
     pub config: Config,
-    pub backend: Backend,
     pub database: TestDatabase,
     taken: usize,
     stop: CancellationToken,
@@ -56,7 +55,8 @@ pub fn run(backend: Backend, test: impl for<'a> FnOnce(&'a mut TestApp) -> TestF
 
 /// The publishable key of a shop.
 pub fn publishable_key(slug: &str) -> String {
-    format!("pk_{}", slug.bytes().map(|b| format!("{b:02x}")).collect::<String>().chars().cycle().take(64).collect::<String>())
+    let hex: String = slug.bytes().flat_map(|b| [b >> 4, b & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+    format!("pk_{}", hex.chars().cycle().take(64).collect::<String>())
 }
 
 fn shop(slug: &str, name: &str, mail: &SmtpSink) -> TenantSettings {
@@ -79,7 +79,7 @@ impl TestApp {
         };
         let clock = Clock::frozen(Timestamp::from_seconds(1_795_447_000));
         let (engine, base, stop, server) = serve(config.clone(), clock.clone()).await;
-        Self { engine, clock, mail, base, config, backend, database, taken: 0, stop, server: Some(server) }
+        Self { engine, clock, mail, base, config, database, taken: 0, stop, server: Some(server) }
     }
 
     async fn stop(&mut self) {
