@@ -260,6 +260,8 @@ impl File {
         let connection = rusqlite::Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_NO_MUTEX | access)?;
         connection.busy_timeout(self.wait)?;
         connection.set_prepared_statement_cache_capacity(256);
+        // A plan is for the statement, not for its values: otherwise a new time in `expires_at > $1` compiles the statement anew at every use.
+        connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         if !read_only {
             // FULL: a "session ended" that a power cut forgets is a security fault.
             connection.execute_batch(
