@@ -63,14 +63,11 @@ CREATE TABLE identities (
     actor_id TEXT,
     -- The newest reset request that was issued: an older one is not issued after it.
     newest_reset TEXT,
-    -- Sessions begun before this are over.
-    sessions_ended_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
-CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
 
 CREATE TABLE customers (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -155,7 +152,7 @@ CREATE TABLE jobs (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX jobs_due ON jobs (due_at, tenant_id, id);
+CREATE INDEX jobs_due ON jobs (tenant_id, due_at, id);
 
 -- How many jobs of a kind wait, so that their number can be bounded without counting.
 CREATE TABLE backlogs (
@@ -192,5 +189,5 @@ CREATE TABLE deliveries (
     done_at BIGINT,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX deliveries_due ON deliveries (due_at, tenant_id, id) WHERE state = 'waiting';
+CREATE INDEX deliveries_due ON deliveries (tenant_id, due_at, id) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);

@@ -5,7 +5,7 @@
 CREATE TABLE store_state (
     id INTEGER NOT NULL PRIMARY KEY,
     generation INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 INSERT INTO store_state (id, generation) VALUES (1, 0);
 
 CREATE TABLE tenants (
@@ -18,12 +18,12 @@ CREATE TABLE tenants (
     disabled_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tenant_hosts (
     host TEXT NOT NULL PRIMARY KEY,
     tenant_id TEXT NOT NULL REFERENCES tenants (id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX tenant_hosts_by_tenant ON tenant_hosts (tenant_id);
 
 CREATE TABLE signing_keys (
@@ -36,7 +36,7 @@ CREATE TABLE signing_keys (
     -- When it stopped signing; it verifies until the last token made with it has expired.
     retired_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_keys (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -48,7 +48,7 @@ CREATE TABLE api_keys (
     created_at INTEGER NOT NULL,
     revoked_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (tenant_id, token_hash);
 
 CREATE TABLE identities (
@@ -63,14 +63,11 @@ CREATE TABLE identities (
     actor_id TEXT,
     -- The newest reset request that was issued: an older one is not issued after it.
     newest_reset TEXT,
-    -- Sessions begun before this are over.
-    sessions_ended_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
-CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
 
 CREATE TABLE customers (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -88,7 +85,7 @@ CREATE TABLE customers (
     updated_at INTEGER NOT NULL,
     deleted_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX customers_by_email ON customers (tenant_id, email_key, has_account) WHERE deleted_at IS NULL;
 
 CREATE TABLE users (
@@ -100,7 +97,7 @@ CREATE TABLE users (
     updated_at INTEGER NOT NULL,
     deleted_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX users_by_email ON users (tenant_id, email_key) WHERE deleted_at IS NULL;
 
 CREATE TABLE sessions (
@@ -111,7 +108,7 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL,
     ended_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id);
 CREATE INDEX sessions_by_end ON sessions (tenant_id, expires_at);
 
@@ -125,7 +122,7 @@ CREATE TABLE password_resets (
     used_at INTEGER,
     voided_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 -- At most one live reset per identity.
 CREATE UNIQUE INDEX password_resets_live ON password_resets (tenant_id, identity_id) WHERE used_at IS NULL AND voided_at IS NULL;
 CREATE INDEX password_resets_by_end ON password_resets (tenant_id, expires_at);
@@ -140,7 +137,7 @@ CREATE TABLE limits (
     strikes INTEGER NOT NULL,
     resets_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, name, subject)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX limits_by_end ON limits (tenant_id, resets_at);
 
 CREATE TABLE jobs (
@@ -154,8 +151,8 @@ CREATE TABLE jobs (
     attempts INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
-CREATE INDEX jobs_due ON jobs (due_at, tenant_id, id);
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_due ON jobs (tenant_id, due_at, id);
 
 -- How many jobs of a kind wait, so that their number can be bounded without counting.
 CREATE TABLE backlogs (
@@ -163,7 +160,7 @@ CREATE TABLE backlogs (
     kind TEXT NOT NULL,
     waiting INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, kind)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -174,7 +171,7 @@ CREATE TABLE events (
     secret_ref TEXT,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deliveries (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -191,6 +188,6 @@ CREATE TABLE deliveries (
     created_at INTEGER NOT NULL,
     done_at INTEGER,
     PRIMARY KEY (tenant_id, id)
-) STRICT;
-CREATE INDEX deliveries_due ON deliveries (due_at, tenant_id, id) WHERE state = 'waiting';
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_due ON deliveries (tenant_id, due_at, id) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);
