@@ -27,7 +27,7 @@ const TABLES: [(&str, &str); 8] = [
     ),
     (
         "identities",
-        "SELECT tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, newest_reset, sessions_ended_at, created_at,
+        "SELECT tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, newest_reset, created_at,
             updated_at FROM identities ORDER BY tenant_id, id",
     ),
     ("jobs", "SELECT tenant_id, id, kind, payload, due_at, lease, attempts, created_at FROM jobs ORDER BY tenant_id, id"),
