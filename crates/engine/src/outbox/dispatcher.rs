@@ -32,6 +32,19 @@ const SWEEP: Duration = Duration::from_mins(1);
 /// How long a delivery is tried.
 const GIVE_UP: Duration = Duration::from_hours(72);
 
+/// How long background work steps back for callers at a time; then it takes its turn, so that it never starves.
+const STEP_BACK: Duration = Duration::from_millis(50);
+
+/// Lets those who wait for an answer go first.
+async fn step_back(engine: &Engine) {
+    for _ in 0..10 {
+        if !engine.db.is_pressed() {
+            return;
+        }
+        tokio::time::sleep(STEP_BACK / 10).await;
+    }
+}
+
 /// Does jobs until `stop`; then finishes what is under way.
 pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
@@ -39,6 +52,7 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
     let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
+            step_back(&engine).await;
             for (job, lease) in or_log(claim_jobs(&engine).await) {
                 let engine = engine.clone();
                 under_way.spawn(async move { do_job(&engine, job, lease).await });
@@ -65,6 +79,7 @@ pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
     let mut under_way = JoinSet::new();
     loop {
         if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
+            step_back(&engine).await;
             for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
                 let engine = engine.clone();
                 under_way.spawn(async move { do_delivery(&engine, delivery, lease).await });

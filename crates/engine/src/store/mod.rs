@@ -139,6 +139,15 @@ impl Db {
         }
     }
 
+    /// Whether writes wait for each other: then what nobody waits for should wait a little longer.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.is_pressed(),
+            Backend::Postgres(postgres) => postgres.is_pressed(),
+        }
+    }
+
     /// Whether the database answers and can be written.
     pub async fn check(&self) -> Result<()> {
         self.write(|tx| Box::pin(async move { tx.touch().await })).await

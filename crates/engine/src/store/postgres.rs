@@ -111,6 +111,11 @@ impl Postgres {
         }
     }
 
+    /// Whether callers wait for a connection.
+    pub fn is_pressed(&self) -> bool {
+        self.pool.status().waiting > 0
+    }
+
     pub async fn read<T>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
         let pooled = Pooled { object: Some(self.pool.get().await?), in_transaction: false };
         let mut reader = Reader { connection: Connection::Postgres(pooled), now, failed: false };

@@ -25,6 +25,8 @@ use crate::ports::clock::Clock;
 const BATCH_JOBS: usize = 64;
 /// Jobs that may wait; more are refused, because a longer queue only makes everybody late.
 const QUEUE: usize = 4096;
+/// From how many waiting jobs on the writer counts as pressed.
+const PRESSED: usize = 8;
 
 /// Tells a job's caller how the commit went.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
@@ -81,6 +83,11 @@ impl Sqlite {
         });
         self.inner.writer.try_send(job).map_err(|_| Error::busy("the write queue is full"))?;
         receiver.await.map_err(|_| Error::outcome_unknown("the writer has ended"))?
+    }
+
+    /// Whether jobs queue up behind the writer.
+    pub fn is_pressed(&self) -> bool {
+        self.inner.writer.max_capacity() - self.inner.writer.capacity() > PRESSED
     }
 
     pub fn read<T: Send>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
@@ -268,9 +275,10 @@ impl File {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
             )?;
         }
-        connection.execute_batch(
-        "PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
-    )?;
+        connection
+            .execute_batch("PRAGMA foreign_keys = ON; PRAGMA mmap_size = 268435456; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
+        // In KiB. The writer keeps what it changes until the commit; with less room it would write pages out early, and again.
+        connection.execute_batch(if read_only { "PRAGMA cache_size = -2000" } else { "PRAGMA cache_size = -16000" })?;
         Ok(connection)
     }
 }
