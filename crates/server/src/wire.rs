@@ -22,8 +22,6 @@ use crate::extract::body;
 use crate::extract::client::Peer;
 use crate::extract::tenant::resolve;
 
-/// How long a client may take to send a body.
-const BODY_DEADLINE: Duration = Duration::from_secs(20);
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
 /// The router with what surrounds it.
@@ -33,6 +31,8 @@ pub struct Wire {
     pub router: Router,
     /// Holds the requests that change something: they finish although their client leaves.
     pub tasks: TaskTracker,
+    /// How long a client may take to send a body.
+    pub body_deadline: Duration,
 }
 
 /// Which origins may call, and whether a tenant is needed.
@@ -79,7 +79,7 @@ impl Wire {
         }
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let body = if changes {
-            match tokio::time::timeout(BODY_DEADLINE, body::read(&parts.headers, body)).await {
+            match tokio::time::timeout(self.body_deadline, body::read(&parts.headers, body)).await {
                 Ok(Ok(raw)) => {
                     parts.extensions.insert(raw);
                     Body::empty()

@@ -5,6 +5,7 @@
 mod support;
 
 mod cli;
+mod connections;
 mod crash;
 mod customer;
 mod errors;
