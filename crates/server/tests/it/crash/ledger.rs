@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::notify::sink::{ReceivedMail, SmtpSink};
+use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
 
 use super::{HOST, is_reset};
@@ -22,8 +24,8 @@ struct Account {
     address: String,
     /// One of them is right. More than one: nobody knows what became of a reset.
     passwords: Vec<String>,
-    /// A reset request was acknowledged after the last attempt to use a token.
-    owed: bool,
+    /// When the newest reset request was sent that was acknowledged after the last attempt to use a token.
+    owed: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -137,8 +139,9 @@ impl Worker {
                 request(shop, &address).await.map(drop)
             }
             4..=7 => {
+                let sent_at = Clock::System.now();
                 if request(shop, &self.ledger.accounts[at].address).await? {
-                    self.ledger.accounts[at].owed = true;
+                    self.ledger.accounts[at].owed = Some(sent_at);
                     self.ledger.requests += 1;
                 }
                 Some(())
@@ -152,7 +155,7 @@ impl Worker {
         let body = json!({"email": address, "password": password});
         let answer = sent(shop.post("/auth/customer/emailpass/register").json(&body), &[200]).await?;
         if answer.status == 200 {
-            self.ledger.accounts.push(Account { address: address.clone(), passwords: vec![password], owed: false });
+            self.ledger.accounts.push(Account { address: address.clone(), passwords: vec![password], owed: None });
             let created = sent(shop.post("/store/customers").bearer(&answer.token()).json(&json!({"email": address})), &[200]).await?;
             if created.status == 200 {
                 self.ledger.customers.insert(address);
@@ -165,7 +168,7 @@ impl Worker {
     async fn reset(&mut self, shop: &Shop, at: usize, password: &str) -> Option<()> {
         let account = &mut self.ledger.accounts[at];
         let Some(token) = tokens(&self.mail.mails(), &account.address).pop() else { return Some(()) };
-        let owed = std::mem::take(&mut account.owed);
+        let owed = account.owed.take();
         account.passwords.push(password.to_owned());
         let call = shop.post("/auth/customer/emailpass/update").bearer(&token).json(&json!({"password": password}));
         let answer = sent(call, &[200, 401]).await?;
@@ -219,22 +222,26 @@ impl Ledger {
                 assert_ne!(claims(&right[0])["actor_id"], "", "{address} is a customer");
                 shop.me(&right[0]).await.expect_status(200);
             }
-            if account.owed {
-                owed(shop, address, mails).await;
+            if let Some(requested) = account.owed {
+                owed(shop, address, requested, mails).await;
             }
         }
     }
 }
 
-/// One of the mailed tokens works, and no other after it.
-async fn owed(shop: &Shop, address: &str, mails: &[ReceivedMail]) {
+/// One of the mailed tokens works, and no other after it; and it was issued for the request of `requested` or a newer one: that an
+/// older link, which nothing voided, still works does not replace a lost request.
+async fn owed(shop: &Shop, address: &str, requested: Timestamp, mails: &[ReceivedMail]) {
     let mailed = tokens(mails, address);
-    let mut worked = 0;
+    let mut worked = Vec::new();
     for token in mailed.iter().rev() {
         let answer = shop.complete_reset(token, "the-last-pass-1").await;
         assert!([200, 401].contains(&answer.status), "{address}: {} {}", answer.status, answer.text);
-        worked += usize::from(answer.status == 200);
+        if answer.status == 200 {
+            worked.push(claims(token)["iat"].as_i64().unwrap());
+        }
     }
-    assert_eq!(worked, 1, "{address} is owed a link that works; {} were mailed", mailed.len());
+    assert_eq!(worked.len(), 1, "{address} is owed a link that works; {} were mailed", mailed.len());
+    assert!(worked[0] >= requested.seconds(), "{address} asked at {} and has only a link of {}", requested.seconds(), worked[0]);
     shop.sign_in(address, "the-last-pass-1").await.expect_status(200);
 }

@@ -75,6 +75,7 @@ each_db! {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        assert!(app.mail.connections() > 0, "nobody called the mail server");
         assert_eq!(app.rows(LETTER).await, ["waiting 1"]);
         // Known and unknown alike, and everything else.
         acme.request_reset("nobody@example.com").await.expect_status(201);
