@@ -35,7 +35,7 @@ pub struct Server {
     pub tenant_domain: Option<String>,
     /// The tenant for hosts outside `tenant_domain` that belong to nobody.
     pub default_tenant: Option<String>,
-    /// Only these may say X-Forwarded-For and X-Forwarded-Proto.
+    /// Only these may say X-Forwarded-For.
     pub trusted_proxies: Vec<IpNet>,
     /// `vestibule dev`: any loopback origin may call, and the inbox is shown. No file can ask for it.
     #[serde(skip)]
@@ -81,18 +81,23 @@ impl Server {
     /// Whether nobody but this machine can reach the server: it listens on loopback and is not published under another name.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let loopback_name = self.public_url.as_ref().is_none_or(|url| match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        });
-        self.listen.ip().is_loopback() && loopback_name
+        self.listen.ip().is_loopback() && self.public_url.as_ref().is_none_or(is_loopback)
     }
 
     /// Whether `peer` may speak for its own client.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// Whether `url` leads to the machine that reads it: `localhost`, a name under it, or a loopback address.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use url::Url;
+use vestibule_engine::config::is_loopback;
 use vestibule_engine::error::Error;
 use vestibule_engine::model::tenant::Tenant;
 
@@ -214,14 +215,5 @@ fn allows(development: bool, tenant: &Tenant, area: Area, origin: &HeaderValue) 
         Area::Admin => &cors.admin,
         Area::Pages | Area::Bare => return false,
     };
-    listed.iter().any(|allowed| allowed == origin) || (development && is_loopback(origin))
-}
-
-fn is_loopback(origin: &str) -> bool {
-    Url::parse(origin).is_ok_and(|url| match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    })
+    listed.iter().any(|allowed| allowed == origin) || (development && Url::parse(origin).is_ok_and(|url| is_loopback(&url)))
 }

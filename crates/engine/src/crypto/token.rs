@@ -96,13 +96,6 @@ impl SigningKey {
         self.algorithm
     }
 
-    /// When the key was made, to the millisecond: its id says so.
-    #[must_use]
-    pub fn created_at(&self) -> Timestamp {
-        let millis = i64::try_from(self.kid.0.timestamp_ms()).unwrap_or(i64::MAX);
-        Timestamp::from_micros(millis.saturating_mul(1_000))
-    }
-
     /// What `from_parts` takes. Secret.
     #[must_use]
     pub fn material(&self) -> &[u8] {

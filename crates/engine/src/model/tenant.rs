@@ -41,7 +41,7 @@ impl Tenant {
         matches!(actor.as_str(), "customer" | "user") || self.settings.auth_methods.contains_key(actor.as_str())
     }
 
-    /// Whether `actor` may use `provider`. An actor type that is not listed may use all.
+    /// Whether `actor` may use `provider`. Of actor types that are not listed `customer` may use all, `user` emailpass alone, and no other any.
     #[must_use]
     pub fn allows(&self, actor: &ActorType, provider: &str) -> bool {
         match self.settings.auth_methods.get(actor.as_str()) {
@@ -76,7 +76,7 @@ pub struct TenantSettings {
     pub passwords: Passwords,
     pub customers: Customers,
     pub limits: Limits,
-    /// Actor type → providers. An actor type that is absent may use all.
+    /// Actor type → providers. Absent: `customer` may use all, `user` emailpass alone, any other actor type none.
     pub auth_methods: BTreeMap<String, Vec<String>>,
     pub mail: Mail,
     pub webhooks: Vec<Webhook>,

@@ -64,7 +64,6 @@ struct Parked {
 
 /// A mail in the form of the wire.
 struct Letter {
-    message_id: String,
     from: Address,
     to: Address,
     raw: Vec<u8>,
@@ -87,8 +86,8 @@ impl Smtp {
     }
 
     /// Other deadlines than 15 s for a command and 60 s for a mail.
-    #[must_use]
-    pub fn with_deadlines(self, command: Duration, total: Duration) -> Self {
+    #[cfg(test)]
+    fn with_deadlines(self, command: Duration, total: Duration) -> Self {
         Self { command_timeout: command, total_timeout: total, ..self }
     }
 
@@ -122,7 +121,7 @@ impl Smtp {
         self.step(&[250, 251], connection.command(Rcpt::new(letter.to, Vec::new()))).await?;
         self.step(&[354], connection.command(Data)).await?;
         let reply = self.step(&[250], connection.message(&letter.raw)).await?;
-        Ok(Sent { external_id: Some(letter.message_id), reply: reply_text(&reply) })
+        Ok(Sent { reply: reply_text(&reply) })
     }
 
     /// Awaits one reply. Any code but an expected one is a failure, so replies that came out of step never count as success.
@@ -180,10 +179,6 @@ impl Smtp {
 }
 
 impl Provider for Smtp {
-    fn identifier(&self) -> &'static str {
-        "smtp"
-    }
-
     fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<Sent, SendFailure>> {
         self.deliver(notification).boxed()
     }
@@ -266,12 +261,12 @@ impl Letter {
             .from(from.clone())
             .to(Mailbox::new(None, to.clone()))
             .subject(subject)
-            .message_id(Some(message_id.clone()))
+            .message_id(Some(message_id))
             .multipart(MultiPart::alternative_plain_html(text.clone(), html.clone()))
             .map_err(|e| format!("the mail cannot be written: {e}"))?;
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
         message.headers_mut().insert_raw(automatic);
-        Ok(Self { message_id, from: from.email, to, raw: message.formatted() })
+        Ok(Self { from: from.email, to, raw: message.formatted() })
     }
 }
 

@@ -25,7 +25,6 @@ async fn a_mail_arrives_whole_and_connections_are_reused() {
     let smtp = smtp(&sink);
     for key in ["01J1", "01J2", "01J3"] {
         let sent = smtp.send(&mail(key)).await.unwrap();
-        assert_eq!(sent.external_id, Some(format!("<{key}@acme.example>")));
         assert!(sent.reply.starts_with("250 "), "{}", sent.reply);
     }
     let mails = sink.wait_for(3, SOON).await.unwrap();
@@ -76,13 +75,11 @@ async fn a_silent_server_ends_at_the_deadline_and_its_connection_is_not_used_aga
     smtp.send(&mail("01J1")).await.unwrap();
     sink.set_mode(Mode::Hang);
     let smtp = smtp.with_deadlines(Duration::from_millis(200), SOON);
-    let began = Instant::now();
     let failure = smtp.send(&mail("01J2")).await.unwrap_err();
     assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("no reply within 0.2 s")), "{failure}");
     let smtp = smtp.with_deadlines(SOON, Duration::from_millis(200));
     let failure = smtp.send(&mail("01J2")).await.unwrap_err();
     assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("longer than 0.2 s")), "{failure}");
-    assert!(began.elapsed() < Duration::from_secs(5));
     sink.set_mode(Mode::Accept);
     let smtp = smtp.with_deadlines(SOON, SOON);
     smtp.send(&mail("01J3")).await.unwrap();

@@ -63,12 +63,7 @@ pub fn is_well_formed(kind: Kind, token: &str) -> bool {
 
 /// Makes a key; its text is returned here and never again.
 pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, kind: Kind, title: &str) -> Result<(ApiKeyId, String)> {
-    use std::fmt::Write;
-    let random: [u8; 32] = engine.rng.bytes();
-    let token = random.iter().fold(kind.prefix().to_owned(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    });
+    let token = format!("{}{}", kind.prefix(), crate::model::hex(&engine.rng.bytes::<32>()));
     let row = row(engine, kind, title, &token);
     let id = row.id;
     let input = Arc::new((tenant.id, row));

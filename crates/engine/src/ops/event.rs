@@ -55,12 +55,8 @@ pub fn message_for(name: EventName) -> Option<Message> {
 /// The subscriber id of a webhook: stable as long as its URL is.
 #[must_use]
 pub fn webhook_id(hook: &Webhook) -> String {
-    use std::fmt::Write;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, hook.url.as_str().as_bytes());
-    digest.as_ref().iter().take(8).fold(String::from("webhook:"), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    format!("webhook:{}", crate::model::hex(digest.as_ref().get(..8).unwrap_or_default()))
 }
 
 /// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.

@@ -75,3 +75,28 @@ impl Rng {
         [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn r46_a_thousand_uuids_are_of_version_4_and_unique() {
+        for rng in [Rng::os(), Rng::seeded(7)] {
+            let all: Vec<String> = (0..1_000).map(|_| rng.uuid()).collect();
+            assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+            for uuid in &all {
+                let parts: Vec<&str> = uuid.split('-').collect();
+                assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{uuid}");
+                assert!(uuid.bytes().all(|b| matches!(b, b'-' | b'0'..=b'9' | b'a'..=b'f')), "{uuid}");
+                assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{uuid}");
+            }
+            // Every other bit is drawn: none has the same value in all of them.
+            let bits = all.iter().map(|uuid| u128::from_str_radix(&uuid.replace('-', ""), 16).unwrap());
+            let (ones, zeros) = bits.fold((0, 0), |(ones, zeros), n| (ones | n, zeros | !n));
+            assert_eq!((ones & zeros).count_ones(), 122);
+        }
+    }
+}

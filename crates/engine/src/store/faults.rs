@@ -10,7 +10,8 @@ pub enum Fault {
     Begin,
     /// `COMMIT` is refused, and the database says so.
     Commit,
-    /// The connection is lost while the commit is on its way (PostgreSQL), or the log can no longer be written (SQLite).
+    /// Nobody learns how the commit ended: the connection is lost while it is on its way (PostgreSQL), or it is done and its answer is lost
+    /// (SQLite).
     CommitLost,
     /// Another transaction wanted the same rows, as often as the work was tried.
     Conflict,

@@ -48,11 +48,7 @@ fn pending(applied: &[(i64, String)], text: fn(&Migration) -> &'static str) -> R
 }
 
 fn digest(text: &str) -> String {
-    use std::fmt::Write;
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref().iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    crate::model::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 pub(super) fn sqlite(connection: &rusqlite::Connection, now: Timestamp) -> Result<()> {

@@ -8,6 +8,7 @@ use clap::Args;
 use vestibule_engine::Engine;
 use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
 use vestibule_engine::model::customer::{Change, Profile};
+use vestibule_engine::model::hex;
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::model::tenant::{Secret, Tenant, TenantSettings};
 use vestibule_engine::ops::{self, Client};
@@ -67,11 +68,7 @@ impl Dev {
 
 /// The same key at every start: what a storefront has configured goes on working.
 fn publishable_key(slug: &str) -> String {
-    use std::fmt::Write;
-    ops::api_key::digest(&format!("vestibule dev {slug}")).iter().fold(String::from("pk_"), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    format!("pk_{}", hex(&ops::api_key::digest(&format!("vestibule dev {slug}"))))
 }
 
 /// Signs the demo customer up, as a storefront would, unless an earlier start did.

@@ -22,7 +22,7 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
     let rows: Vec<InboxRow> = app
         .engine
         .inbox
-        .list(None)
+        .list()
         .into_iter()
         .map(|mail| InboxRow { id: mail.id, tenant: mail.tenant, to: mail.to, subject: mail.subject, at: mail.at.to_string() })
         .collect();
@@ -31,7 +31,7 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
 
 /// `GET /dev/inbox.json`: newest first.
 pub async fn json(State(app): State<App>) -> Json<Value> {
-    let mails = app.engine.inbox.list(None);
+    let mails = app.engine.inbox.list();
     let mails = mails.into_iter().map(|m| {
         json!({"id": m.id, "tenant": m.tenant, "to": m.to, "from": m.from, "subject": m.subject, "text": m.text, "html": m.html, "at": m.at.to_string()})
     });
@@ -39,7 +39,7 @@ pub async fn json(State(app): State<App>) -> Json<Value> {
 }
 
 fn find(app: &App, id: &str) -> Result<InboxMail, Error> {
-    app.engine.inbox.list(None).into_iter().find(|mail| mail.id == id).ok_or_else(|| Error::new(Code::NotFound, "There is no such mail"))
+    app.engine.inbox.list().into_iter().find(|mail| mail.id == id).ok_or_else(|| Error::new(Code::NotFound, "There is no such mail"))
 }
 
 /// `GET /dev/inbox/{id}`.

@@ -3,28 +3,41 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::{Fixture, key, on_purpose};
 use crate::error::Result;
 use crate::model::customer::Customer;
-use crate::model::ids::{CustomerId, IdentityId, JobId, SessionId, TenantId};
+use crate::model::email::Email;
+use crate::model::event::{Event, EventName};
+use crate::model::ids::{ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, SessionId, TenantId, UserId};
 use crate::model::time::Timestamp;
+use crate::store::api_key::ApiKeyRow;
+use crate::store::delivery::Ending;
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
-use crate::store::{Tx, customer, identity, job, limit, password_reset, session};
+use crate::store::{Tx, api_key, customer, delivery, event, identity, job, limit, password_reset, session, tenant, user};
 use crate::testing::Backend;
 
-const STEPS: usize = 400;
+const STEPS: usize = 600;
 const NAMES: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 const LEASES: [&str; 2] = ["w1", "w2"];
-const KINDS: u64 = 18;
+const KINDS: u64 = 25;
 /// Every column, by primary key.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 13] = [
+    ("api_keys", "SELECT tenant_id, id, kind, token_hash, redacted, title, created_at, revoked_at FROM api_keys ORDER BY tenant_id, id"),
     ("backlogs", "SELECT tenant_id, kind, waiting FROM backlogs ORDER BY tenant_id, kind"),
     (
         "customers",
         "SELECT tenant_id, id, email, email_key, has_account, company_name, first_name, last_name, phone, metadata, created_at, updated_at, deleted_at
             FROM customers ORDER BY tenant_id, id",
     ),
+    (
+        "deliveries",
+        "SELECT tenant_id, id, event_id, subscriber, state, due_at, lease, attempts, answer, created_at, done_at
+            FROM deliveries ORDER BY tenant_id, id",
+    ),
+    ("events", "SELECT tenant_id, id, name, data, secret_ref, created_at FROM events ORDER BY tenant_id, id"),
     (
         "identities",
         "SELECT tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, newest_reset, created_at,
@@ -37,7 +50,9 @@ const TABLES: [(&str, &str); 8] = [
         "SELECT tenant_id, id, identity_id, issued_at, expires_at, used_at, voided_at FROM password_resets ORDER BY tenant_id, id",
     ),
     ("sessions", "SELECT tenant_id, id, identity_id, created_at, expires_at, ended_at FROM sessions ORDER BY tenant_id, id"),
+    ("tenant_hosts", "SELECT host, tenant_id FROM tenant_hosts ORDER BY host"),
     ("tenants", "SELECT id, slug, settings, version, disabled_at, created_at, updated_at FROM tenants ORDER BY id"),
+    ("users", "SELECT tenant_id, id, email, email_key, created_at, updated_at, deleted_at FROM users ORDER BY tenant_id, id"),
 ];
 
 /// What one step does; everything in it is drawn before the transaction begins.
@@ -51,6 +66,7 @@ struct Step {
     customer: CustomerId,
     session: SessionId,
     job: JobId,
+    key: ApiKeyId,
     jti: &'static str,
     ends_at: Timestamp,
     due_at: Timestamp,
@@ -64,6 +80,7 @@ struct Known {
     sessions: Vec<SessionId>,
     customers: Vec<CustomerId>,
     jobs: Vec<JobId>,
+    keys: Vec<ApiKeyId>,
     tokens: Vec<&'static str>,
 }
 
@@ -87,9 +104,10 @@ impl Step {
             name: pick(f, &NAMES).unwrap(),
             lease: pick(f, &LEASES).unwrap(),
             identity: f.id(),
-            customer: pick(f, &known.customers).filter(|_| old(&[8])).unwrap_or_else(|| f.id()),
-            session: pick(f, &known.sessions).filter(|_| old(&[3])).unwrap_or_else(|| f.id()),
+            customer: pick(f, &known.customers).filter(|_| old(&[8, 18, 24])).unwrap_or_else(|| f.id()),
+            session: pick(f, &known.sessions).filter(|_| old(&[3, 18])).unwrap_or_else(|| f.id()),
             job: pick(f, &known.jobs).filter(|_| old(&[11, 12]) && (old(&[5]) || draw(f, 4) == 0)).unwrap_or_else(|| f.id()),
+            key: pick(f, &known.keys).filter(|_| old(&[21, 22])).unwrap_or_else(|| f.id()),
             jti: known.tokens.last().copied().filter(|_| old(&[5])).unwrap_or_else(|| f.rng.uuid().leak()),
             ends_at: f.clock.now().after(Duration::from_secs(10 + draw(f, 60))),
             due_at: f.clock.now().after(Duration::from_secs(draw(f, 5))),
@@ -98,6 +116,7 @@ impl Step {
         known.sessions.push(step.session);
         known.customers.push(step.customer);
         known.jobs.push(step.job);
+        known.keys.push(step.key);
         if kind == 5 {
             known.tokens.push(step.jti);
         }
@@ -109,7 +128,9 @@ impl Step {
             0..=2 => self.logins(tx).await?,
             3..=7 => self.sessions_and_resets(tx).await?,
             8..=10 => self.customers(tx).await?,
-            _ => self.jobs_and_limits(tx).await?,
+            11..=17 => self.jobs_and_limits(tx).await?,
+            18..=20 => self.events_and_deliveries(tx).await?,
+            _ => self.shops(tx).await?,
         };
         if self.fails { on_purpose() } else { Ok(answer) }
     }
@@ -204,6 +225,46 @@ impl Step {
                 let taken = limit::take(tx, tenant, "login", name.as_bytes(), budget).await?;
                 format!("{taken:?} {:?}", limit::resets_at(tx, tenant, "login", name.as_bytes()).await?)
             }
+        })
+    }
+}
+
+impl Step {
+    async fn events_and_deliveries(self, tx: &mut Tx) -> Result<String> {
+        let Self { tenant, name, lease, due_at, .. } = self;
+        let (id, now) = (EventId(self.customer.0), tx.now());
+        if self.kind == 18 {
+            let data = Map::from_iter([("entity_id".to_owned(), name.into()), ("ü \u{1F600}".to_owned(), Value::Null)]);
+            let fresh = Event { id, name: EventName::PasswordReset, data, secret_ref: self.fails.then(|| name.into()), created_at: now };
+            let subscribers = [(DeliveryId(self.identity.0), "mail".to_owned()), (DeliveryId(self.session.0), "webhook:1".to_owned())];
+            event::append(tx, tenant, &fresh, subscribers.get(..1 + usize::from(due_at == now)).unwrap_or_default()).await?;
+            return Ok(format!("{:?}", event::by_id(tx, tenant, id).await?));
+        }
+        let mut claimed = delivery::claim(tx, lease, due_at, 2).await?;
+        claimed.sort_by_key(|delivery| (delivery.tenant, delivery.id));
+        for (place, held) in claimed.iter().enumerate() {
+            assert!(match place % 3 {
+                0 => delivery::reschedule(tx, held, lease, due_at, "450 später").await?,
+                1 => delivery::finish(tx, held, lease, Ending::Delivered, "250").await?,
+                _ => delivery::finish(tx, held, lease, Ending::Dead, name).await?,
+            });
+        }
+        Ok(format!("{claimed:?} {} {:?}", delivery::waiting(tx).await?, delivery::next_due(tx).await?))
+    }
+
+    async fn shops(self, tx: &mut Tx) -> Result<String> {
+        let Self { tenant, name, key, .. } = self;
+        let address = Email::parse(&format!("{name}@x.test")).unwrap();
+        Ok(match self.kind {
+            21 | 22 => {
+                let (kind, token_hash) = ("publishable".to_owned(), [name.as_bytes(), &[0, 0xff]].concat());
+                let row =
+                    ApiKeyRow { id: key, kind, token_hash, redacted: "pk_***".into(), title: name.into(), created_at: tx.now(), revoked_at: None };
+                format!("{:?}", api_key::insert(tx, tenant, &row).await?)
+            }
+            23 => format!("{:?}", api_key::revoke(tx, tenant, key).await?),
+            _ if self.due_at == tx.now() => format!("{:?}", tenant::set_hosts(tx, tenant, &[format!("{name}.example"), self.lease.into()]).await?),
+            _ => format!("{:?}", user::insert(tx, tenant, UserId(self.customer.0), &address).await?),
         })
     }
 }

@@ -150,7 +150,7 @@ pub const TRIGGERS: &[Trigger] = &[
     row(401, Code::Unauthorized, "The new password is missing, empty or no string; the token is not spent", UPDATE,
         "POST /auth/customer/emailpass/update\nauthorization: Bearer {reset}\n\n{\"password\":5}",
         r#"{"type":"unauthorized","message":"Unauthorized"}"#).headers(CHALLENGE),
-    row(404, Code::NotFound, "No shop is at this host, or it is disabled", "all but `/health`, `/livez`, `/readyz`",
+    row(404, Code::NotFound, "No shop is at this host, or it is disabled", "all but `/health`, `/livez`, `/readyz`, `/dev/inbox…` and, where the path names the shop, `/t/{slug}/…`",
         "POST /auth/customer/emailpass\nhost: nope.api.example.com\n\n{}",
         r#"{"type":"not_found","message":"There is no store at this host"}"#),
     row(404, Code::NotFound, "The customer was deleted", ME,
