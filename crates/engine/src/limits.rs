@@ -23,6 +23,8 @@ pub enum Limit {
     SignInsPerClient,
     SignInsPerTenant,
     RegistrationsPerClient,
+    /// Changes of a customer's own data: each appends an event, so without a budget an account could fill the disk.
+    CustomerUpdates,
     ResetsPerClient,
     ResetsPerIdentifier,
 }
@@ -34,6 +36,7 @@ impl Limit {
             Self::SignInsPerClient => "sign_ins_per_client",
             Self::SignInsPerTenant => "sign_ins_per_tenant",
             Self::RegistrationsPerClient => "registrations_per_client",
+            Self::CustomerUpdates => "customer_updates",
             Self::ResetsPerClient => "resets_per_client",
             Self::ResetsPerIdentifier => "resets_per_identifier",
         }
@@ -46,6 +49,7 @@ impl Limit {
             Self::SignInsPerClient => (limits.sign_ins_per_client, MINUTE, [MINUTE; 2]),
             Self::SignInsPerTenant => (limits.sign_ins_per_tenant, 1, [1; 2]),
             Self::RegistrationsPerClient => (limits.registrations_per_client, HOUR, [HOUR; 2]),
+            Self::CustomerUpdates => (limits.customer_updates, HOUR, [HOUR; 2]),
             Self::ResetsPerClient => (limits.resets_per_client, HOUR, [HOUR; 2]),
             Self::ResetsPerIdentifier => (limits.resets_per_identifier, HOUR, [HOUR; 2]),
         };

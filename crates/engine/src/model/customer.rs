@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use crate::model::ids::CustomerId;
 use crate::model::time::Timestamp;
 
+/// Largest `metadata` of a customer, in bytes of JSON.
+pub const METADATA_BYTES: usize = 16 * 1024;
+
 /// A customer as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Customer {
@@ -57,6 +60,12 @@ pub struct Profile {
 }
 
 impl Customer {
+    /// Whether the metadata is more than a customer may keep.
+    #[must_use]
+    pub fn metadata_is_too_big(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| Value::Object(metadata.clone()).to_string().len() > METADATA_BYTES)
+    }
+
     /// Applies `profile`. `metadata` merges one level deep; an empty string removes its key.
     pub fn apply(&mut self, profile: Profile) {
         profile.company_name.apply(&mut self.company_name);

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::Engine;
 use crate::error::{Code, Error, Result};
-use crate::model::customer::{Customer, Profile};
+use crate::limits::{self, Limit, Ticket, ticket};
+use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile};
 use crate::model::email::Email;
 use crate::model::event::EventName;
 use crate::model::ids::{CustomerId, IdentityId};
@@ -108,23 +109,43 @@ pub async fn me(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Custome
 }
 
 /// Changes what a customer may say of itself.
+///
+/// # Errors
+/// `TooManyRequests` over the customer's budget, `NotFound` if the customer is gone, `InvalidData` if its metadata would become too big; then nothing is changed.
 pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, profile: Profile) -> Result<Customer> {
     let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
-    let input = Arc::new((tenant.clone(), profile, planned));
+    let budget = ticket(engine, tenant, Limit::CustomerUpdates, &id.bare());
+    let input = Arc::new((tenant.clone(), budget, profile, planned));
     let updated = engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move {
-                let (tenant, profile, planned) = &*input;
-                let mut customer = store::customer::lock(tx, tenant.id, id).await?.ok_or_else(|| not_found(id))?;
-                customer.apply(profile.clone());
-                store::customer::update(tx, tenant.id, &customer).await?;
-                event::append(tx, tenant, planned).await?;
-                Ok(customer)
-            })
+            Box::pin(async move { update_tx(tx, &input.0, id, &input.1, &input.2, &input.3).await })
         })
-        .await?;
+        .await??;
     engine.outbox.wake();
     Ok(updated)
+}
+
+/// The inner result is a refusal: its count is committed.
+async fn update_tx(
+    tx: &mut Tx,
+    tenant: &Arc<Tenant>,
+    id: CustomerId,
+    budget: &Ticket,
+    profile: &Profile,
+    planned: &Planned,
+) -> Result<Result<Customer>> {
+    if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(budget)).await? {
+        return Ok(Err(refusal));
+    }
+    let mut customer = store::customer::lock(tx, tenant.id, id).await?.ok_or_else(|| not_found(id))?;
+    customer.apply(profile.clone());
+    // Many small changes merge into one big object, so the request's own size says nothing about the row's.
+    if profile.metadata != Change::Keep && customer.metadata_is_too_big() {
+        return Err(Error::invalid(format!("Invalid request: Value for field 'metadata' too big, expected at most: '{METADATA_BYTES}'")));
+    }
+    store::customer::update(tx, tenant.id, &customer).await?;
+    event::append(tx, tenant, planned).await?;
+    Ok(Ok(customer))
 }

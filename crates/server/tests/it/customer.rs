@@ -154,6 +154,45 @@ each_db! {
         assert_eq!(shop.me(&token).await.json()["customer"]["metadata"].as_object().unwrap().len(), 20);
     }
 
+    async fn metadata_cannot_grow_beyond_16_kib_by_merging(app: TestApp) {
+        const TOO_BIG: &str = "Invalid request: Value for field 'metadata' too big, expected at most: '16384'";
+        let shop = app.acme();
+        let token = customer(&shop, ADDRESS).await;
+        let room = 16_384 - json!({"k0": "", "k1": ""}).to_string().len();
+        update(&shop, &token, &json!({"metadata": {"k0": "x".repeat(room - 9)}})).await.expect_status(200);
+        let kept = update(&shop, &token, &json!({"metadata": {"k1": "x".repeat(9)}})).await.expect_status(200);
+        assert_eq!(kept.json()["customer"]["metadata"].to_string().len(), 16_384);
+        app.clock.advance(std::time::Duration::from_secs(1));
+        update(&shop, &token, &json!({"first_name": "Ann", "metadata": {"k2": 1}})).await.expect_error(400, TOO_BIG);
+        assert_eq!(shop.me(&token).await.json(), kept.json(), "nothing was changed");
+        assert_eq!(number(&app.engine, UPDATED).await.unwrap(), 2);
+        // What is there does not stand in the way of other changes, and can be made smaller.
+        update(&shop, &token, &json!({"first_name": "Ann"})).await.expect_status(200);
+        update(&shop, &token, &json!({"metadata": {"k0": "", "k2": 1}})).await.expect_status(200);
+    }
+
+    async fn a_customer_has_300_changes_an_hour(app: TestApp) {
+        app.restart(|config| config.tenants[0].limits.customer_updates = 3).await;
+        let shop = app.acme();
+        let (token, other) = (customer(&shop, ADDRESS).await, customer(&shop, "bob@example.com").await);
+        let answers = join_all((0..20).map(|n| { let (shop, token) = (&shop, &token); async move { update(shop, token, &json!({"phone": n.to_string()})).await } })).await;
+        let refused: Vec<_> = answers.iter().filter(|a| a.status != 200).collect();
+        assert_eq!(refused.len(), 17);
+        for answer in refused {
+            assert_eq!((answer.status, answer.header("retry-after")), (429, "3601"), "{}", answer.text);
+        }
+        assert_eq!(number(&app.engine, UPDATED).await.unwrap(), 3);
+        update(&shop, &other, &json!({"phone": "1"})).await.expect_status(200);
+        shop.me(&token).await.expect_status(200);
+        // The count outlives the server.
+        app.restart(|_| ()).await;
+        app.clock.advance(std::time::Duration::from_secs(3_599));
+        update(&app.acme(), &token, &json!({})).await.expect_status(429);
+        app.clock.advance(std::time::Duration::from_secs(1));
+        update(&app.acme(), &token, &json!({})).await.expect_status(200);
+        assert_eq!(vestibule_engine::model::tenant::Limits::default().customer_updates, 300);
+    }
+
     async fn r117_fields_are_strict_and_named(app: TestApp) {
         let shop = app.acme();
         let (bob, token) = (login(&shop, "bob@example.com").await, customer(&shop, ADDRESS).await);
