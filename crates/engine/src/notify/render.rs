@@ -1,5 +1,7 @@
 //! Mails from templates. The templates are ours and embedded; what a shop or a person typed is only ever a value in them.
 
+use std::sync::LazyLock;
+
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
@@ -47,9 +49,13 @@ pub fn render(message: Message, locale: Option<&str>, context: &MailContext) -> 
     if context.url.as_deref().is_some_and(|url| !is_web_link(url)) {
         return Err(Error::unexpected("the link of a mail is no http or https URL"));
     }
-    let texts = language(locale).texts(message);
-    let subject = one(message, "subject.txt", texts.subject, &context)?;
-    Ok(Rendered { subject: plain(&subject), text: one(message, "body.txt", texts.text, &context)?, html: one(message, HTML, texts.html, &context)? })
+    let locale = language(locale).locale;
+    let one = |file: &str| {
+        let name = format!("{}/{locale}/{file}", message.as_str());
+        let defect = |e: minijinja::Error| Error::unexpected(format!("the mail template {name}: {}", e.kind()));
+        TEMPLATES.get_template(&name).and_then(|template| template.render(Value::from(Serde(&context)))).map_err(defect)
+    };
+    Ok(Rendered { subject: plain(&one("subject.txt")?), text: one("body.txt")?, html: one(HTML)? })
 }
 
 /// The templates of one message in one language.
@@ -113,14 +119,30 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
-    environment.set_auto_escape_callback(|name| if name == HTML { AutoEscape::Html } else { AutoEscape::None });
+    environment.set_auto_escape_callback(|name| if name.ends_with(HTML) { AutoEscape::Html } else { AutoEscape::None });
     environment.set_formatter(write_value);
     environment
 }
 
-fn one(message: Message, file: &str, source: &str, context: &MailContext) -> Result<String> {
-    let defect = |e: minijinja::Error| Error::unexpected(format!("the mail template {}/{file}: {}", message.as_str(), e.kind()));
-    environment().render_named_str(file, source, Value::from(Serde(context))).map_err(defect)
+/// Each template is compiled once.
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = environment();
+    environment.set_loader(|name| Ok(source(name)));
+    environment
+});
+
+/// The template called `{message}/{locale}/{file}`.
+fn source(name: &str) -> Option<&'static str> {
+    let mut parts = name.split('/');
+    let (message, locale, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let message = Message::ALL.into_iter().find(|known| known.as_str() == message)?;
+    let texts = LANGUAGES.iter().find(|known| known.locale == locale)?.texts(message);
+    match file {
+        "subject.txt" => Some(texts.subject),
+        "body.txt" => Some(texts.text),
+        HTML => Some(texts.html),
+        _ => None,
+    }
 }
 
 /// Escapes for HTML text and quoted attributes. Slashes stay, so that a link in the source is still a link.
@@ -226,16 +248,9 @@ mod tests {
         for url in ["javascript:alert(1)", "/reset", "https://acme.example/a b", "https://acme.example/\nx", "data:text/html,x", ""] {
             assert!(render(Message::PasswordReset, None, &MailContext { url: Some(url.to_owned()), ..context("Acme") }).is_err(), "{url}");
         }
-        assert!(one(Message::PasswordReset, "body.txt", "{{ nothing }}", &context("Acme")).is_err());
-        assert!(
-            one(
-                Message::PasswordReset,
-                "body.txt",
-                "{% for x in shop %}{% for y in shop %}{{ y }}{% endfor %}{% endfor %}",
-                &context(&"x".repeat(900))
-            )
-            .is_err()
-        );
+        let one = |source: &str, shop: &str| environment().render_named_str("body.txt", source, Value::from(Serde(context(shop))));
+        assert!(one("{{ nothing }}", "Acme").is_err());
+        assert!(one("{% for x in shop %}{% for y in shop %}{{ y }}{% endfor %}{% endfor %}", &"x".repeat(900)).is_err());
     }
 
     #[test]
