@@ -4,12 +4,15 @@
 //! under `catch_unwind`; if SQLite has rolled back by itself, the whole batch fails and nothing more runs in it. A batch ends at 64 jobs or
 //! 5 ms, and every answer is given after the commit. The queue is bounded.
 
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::OpenFlags;
@@ -42,6 +45,19 @@ struct Inner {
     writer: mpsc::Sender<Job>,
     readers: crossbeam_queue::ArrayQueue<rusqlite::Connection>,
     file: File,
+    /// The last of the fields, because they are dropped in this order: first the queue closes, then its end is waited for.
+    _thread: WriterThread,
+}
+
+/// Waits for the writer when it is dropped: a process that ended before would leave the log beside the file.
+struct WriterThread(Option<JoinHandle<()>>);
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// The database's file, and how long to wait for another process that holds it.
@@ -54,11 +70,12 @@ struct File {
 impl Sqlite {
     pub fn open(path: &Path, clock: Clock, faults: Faults, patience: Patience) -> Result<Self> {
         let file = File { path: path.to_owned(), wait: patience.file };
+        file.create();
         let connection = file.connect(false)?;
         migrate::sqlite(&connection, clock.now())?;
         let (writer, queue) = mpsc::channel(QUEUE);
         let mut thread = Writer { tx: transaction(connection), file: file.clone(), batch_time: patience.batch, queue, clock, faults };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run())
             .map_err(|e| Error::unexpected(format!("the writer thread did not start: {e}")))?;
@@ -67,7 +84,7 @@ impl Sqlite {
         for _ in 0..count {
             let _ = readers.push(file.connect(true)?);
         }
-        Ok(Self { inner: Arc::new(Inner { writer, readers, file }) })
+        Ok(Self { inner: Arc::new(Inner { writer, readers, file, _thread: WriterThread(Some(thread)) }) })
     }
 
     pub async fn write<T, F>(&self, work: F) -> Result<T>
@@ -156,6 +173,10 @@ impl Writer {
             for answer in answers {
                 answer(outcome.clone());
             }
+        }
+        // Nobody is left to write. The file is made whole by itself, so that copying it alone copies everything.
+        if let Err(e) = batch(&self.tx, "PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(error = %e, "the log beside the database could not be taken into it");
         }
     }
 
@@ -262,6 +283,12 @@ pub(super) fn prepare<'c>(connection: &'c rusqlite::Connection, sql: &str, value
 }
 
 impl File {
+    /// Makes the file readable to nobody else; what SQLite puts beside it is as readable as the file. One that is there is left as it is,
+    /// and what cannot be made SQLite reports.
+    fn create(&self) {
+        drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path));
+    }
+
     fn connect(&self, read_only: bool) -> Result<rusqlite::Connection> {
         let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
         let connection = rusqlite::Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_NO_MUTEX | access)?;
@@ -280,5 +307,50 @@ impl File {
         // In KiB. The writer keeps what it changes until the commit; with less room it would write pages out early, and again.
         connection.execute_batch(if read_only { "PRAGMA cache_size = -2000" } else { "PRAGMA cache_size = -16000" })?;
         Ok(connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const MARK: &str = "UPDATE store_state SET generation = 7 WHERE id = 1";
+
+    fn open(path: &Path) -> Sqlite {
+        Sqlite::open(path, Clock::System, Faults::default(), Patience::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_else_may_read_what_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.db");
+        let sqlite = open(&path);
+        sqlite.write(|tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
+        }
+        drop(sqlite);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        drop(open(&path));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640, "the operator's choice stays");
+    }
+
+    #[tokio::test]
+    async fn a_closed_database_is_whole_in_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.db");
+        let sqlite = open(&path);
+        // Another process that has it open keeps SQLite from tidying up by itself.
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.query_row("SELECT generation FROM store_state", [], |row| row.get::<_, i64>(0)).unwrap();
+        sqlite.write(|tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
+        drop(sqlite);
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(&path, &copy).unwrap();
+        let kept = rusqlite::Connection::open(&copy).unwrap().query_row("SELECT generation FROM store_state", [], |row| row.get::<_, i64>(0));
+        assert_eq!(kept.unwrap(), 7);
+        drop(other);
     }
 }
