@@ -4,28 +4,58 @@ use std::time::Duration;
 
 use crate::Engine;
 use crate::error::Result;
+use crate::model::ids::TenantId;
+use crate::model::time::Timestamp;
 use crate::{limits, store};
 
 /// How long a spent or expired reset is kept, so that its link can still say in words what became of it.
 const RESETS_KEPT: Duration = Duration::from_hours(168);
+/// How long events and finished deliveries are kept, so that an operator can see what became of a mail.
+const EVENTS_KEPT: Duration = Duration::from_hours(30 * 24);
+/// What a sweep of the store deletes at once. One that deletes as much may have left some.
+const BATCH: u64 = 500;
+/// Transactions for one tenant per sweep: the rest is for the next, because jobs wait meanwhile.
+const ROUNDS: usize = 20;
 
-/// Sweeps every tenant, each in a transaction of its own.
+/// Before which time rows are of no more use.
+#[derive(Clone, Copy)]
+struct Bounds {
+    limits: Timestamp,
+    resets: Timestamp,
+    events: Timestamp,
+}
+
+/// Sweeps every tenant, in transactions so short that they hold nobody up. What fails for one tenant is tried again at the next sweep.
 pub async fn sweep(engine: &Engine) -> Result<()> {
     let tenants = engine.db.read(|reader| Box::pin(store::tenant::list(reader))).await?;
-    let limits_before = limits::sweep_before(&engine.clock);
-    let resets_before = engine.clock.now().before(RESETS_KEPT);
+    let now = engine.clock.now();
+    let bounds = Bounds { limits: limits::sweep_before(&engine.clock), resets: now.before(RESETS_KEPT), events: now.before(EVENTS_KEPT) };
     for tenant in tenants {
-        let id = tenant.id;
-        engine
-            .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    store::limit::sweep(tx, id, limits_before).await?;
-                    store::password_reset::sweep(tx, id, resets_before).await?;
-                    store::session::sweep(tx, id).await
-                })
-            })
-            .await?;
+        for _ in 0..ROUNDS {
+            match batch(engine, tenant.id, bounds).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    tracing::warn!(error = %e, tenant = tenant.slug, "a store could not be swept");
+                    break;
+                }
+            }
+        }
     }
     Ok(())
+}
+
+/// Deletes some rows of a tenant. True: there may be more.
+async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool> {
+    let work = engine.db.write(move |tx| {
+        Box::pin(async move {
+            Ok(store::limit::sweep(tx, tenant, bounds.limits).await? >= BATCH
+                || store::password_reset::sweep(tx, tenant, bounds.resets).await? >= BATCH
+                || store::session::sweep(tx, tenant).await? >= BATCH
+                // Deliveries before their events.
+                || store::delivery::sweep(tx, tenant, bounds.events).await? >= BATCH
+                || store::event::sweep(tx, tenant, bounds.events).await? >= BATCH)
+        })
+    });
+    work.await
 }

@@ -17,6 +17,8 @@ statements! {
     RESCHEDULE = "UPDATE deliveries SET due_at = $4, answer = $5, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     WAITING = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'";
     NEXT_DUE = "SELECT MIN(due_at) FROM deliveries WHERE state = 'waiting'";
+    SWEEP = "DELETE FROM deliveries WHERE tenant_id = $1 AND id IN (
+        SELECT id FROM deliveries WHERE tenant_id = $1 AND id < $2 AND state <> 'waiting' ORDER BY id LIMIT 500)";
 }
 
 /// As for jobs: on PostgreSQL two workers must not wait for each other.
@@ -105,4 +107,10 @@ pub async fn waiting(reader: &mut Reader) -> Result<i64> {
 /// When the next delivery may be claimed.
 pub async fn next_due(reader: &mut Reader) -> Result<Option<Timestamp>> {
     Ok(reader.one::<(Option<i64>,)>(NEXT_DUE, &[]).await?.and_then(|(t,)| t).map(Timestamp::from_micros))
+}
+
+/// Deletes deliveries that were made before `until` and are done, a batch of them. An id begins with its time.
+pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
+    let bound = DeliveryId(ulid::Ulid::from_parts(u64::try_from(until.millis()).unwrap_or(0), 0));
+    tx.exec(SWEEP, &[tenant.into(), bound.into()]).await
 }

@@ -5,10 +5,14 @@ use super::{Reader, Tx, delivery, statements};
 use crate::error::{Error, Result};
 use crate::model::event::{Event, EventName};
 use crate::model::ids::{DeliveryId, EventId, TenantId};
+use crate::model::time::Timestamp;
 
 statements! {
     INSERT = "INSERT INTO events (tenant_id, id, name, data, secret_ref, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     BY_ID = "SELECT id, name, data, secret_ref, created_at FROM events WHERE tenant_id = $1 AND id = $2";
+    SWEEP = "DELETE FROM events WHERE tenant_id = $1 AND id IN (SELECT id FROM events WHERE tenant_id = $1 AND id < $2 AND NOT EXISTS (
+        SELECT 1 FROM deliveries WHERE deliveries.tenant_id = events.tenant_id AND deliveries.event_id = events.id AND deliveries.state = 'waiting')
+        ORDER BY id LIMIT 500)";
 }
 
 impl FromRow for Event {
@@ -39,4 +43,10 @@ pub async fn append(tx: &mut Tx, tenant: TenantId, event: &Event, subscribers: &
 
 pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: EventId) -> Result<Option<Event>> {
     reader.one(BY_ID, &[tenant.into(), id.into()]).await
+}
+
+/// Deletes events that happened before `until` and of which nobody waits to be told, a batch of them. An id begins with its time.
+pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
+    let bound = EventId(ulid::Ulid::from_parts(u64::try_from(until.millis()).unwrap_or(0), 0));
+    tx.exec(SWEEP, &[tenant.into(), bound.into()]).await
 }

@@ -18,7 +18,9 @@ statements! {
         WHERE limits.resets_at <= $4 OR limits.spent < $6";
     RESETS_AT = "SELECT resets_at FROM limits WHERE tenant_id = $1 AND name = $2 AND subject = $3";
     CLEAR = "DELETE FROM limits WHERE tenant_id = $1 AND name = $2 AND subject = $3";
-    SWEEP = "DELETE FROM limits WHERE tenant_id = $1 AND resets_at <= $2";
+    // The time is asked twice: a budget may have begun anew since the rows were chosen.
+    SWEEP = "DELETE FROM limits WHERE (tenant_id, name, subject) IN (SELECT tenant_id, name, subject FROM limits
+        WHERE tenant_id = $1 AND resets_at <= $2 LIMIT 500) AND resets_at <= $2";
 }
 
 /// A budget: `most` tries in a window, and the windows that follow one that was used up, and two.
@@ -59,7 +61,7 @@ pub async fn clear(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) ->
     Ok(())
 }
 
-/// Deletes the rows whose window ended before `until`.
+/// Deletes the rows whose window ended before `until`, a batch of them.
 pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
     tx.exec(SWEEP, &[tenant.into(), until.into()]).await
 }

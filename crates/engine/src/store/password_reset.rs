@@ -12,7 +12,7 @@ statements! {
     FIND = "SELECT identity_id, issued_at, expires_at, used_at, voided_at FROM password_resets WHERE tenant_id = $1 AND id = $2";
     CONSUME = "UPDATE password_resets SET used_at = $3
         WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at > $3 RETURNING identity_id";
-    SWEEP = "DELETE FROM password_resets WHERE tenant_id = $1 AND expires_at <= $2";
+    SWEEP = "DELETE FROM password_resets WHERE tenant_id = $1 AND id IN (SELECT id FROM password_resets WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
 }
 
 /// A reset as it is stored.
@@ -62,7 +62,7 @@ pub async fn consume(tx: &mut Tx, tenant: TenantId, jti: &str) -> Result<Option<
     Ok(found.and_then(|(identity,)| identity.parse().ok()))
 }
 
-/// Deletes resets that expired before `until`.
+/// Deletes resets that expired before `until`, a batch of them.
 pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
     tx.exec(SWEEP, &[tenant.into(), until.into()]).await
 }

@@ -9,7 +9,7 @@ statements! {
     INSERT = "INSERT INTO sessions (tenant_id, id, identity_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
     LIVE = "SELECT identity_id FROM sessions WHERE tenant_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
     END_ALL = "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND ended_at IS NULL";
-    SWEEP = "DELETE FROM sessions WHERE tenant_id = $1 AND expires_at <= $2";
+    SWEEP = "DELETE FROM sessions WHERE tenant_id = $1 AND id IN (SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
 }
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, id: SessionId, identity: IdentityId, expires_at: Timestamp) -> Result<()> {
@@ -31,7 +31,7 @@ pub async fn end_all(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Res
     tx.exec(END_ALL, &[tenant.into(), identity.into(), now.into()]).await
 }
 
-/// Deletes sessions that expired before now.
+/// Deletes sessions that expired before now, a batch of them.
 pub async fn sweep(tx: &mut Tx, tenant: TenantId) -> Result<u64> {
     let now = tx.now();
     tx.exec(SWEEP, &[tenant.into(), now.into()]).await
