@@ -1,10 +1,12 @@
 //! Loads the configuration and judges it.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use url::Url;
 use vestibule_engine::config::Config;
 use vestibule_engine::crypto::keyring::MasterKey;
 use vestibule_engine::model::event::EventName;
@@ -153,6 +155,7 @@ pub fn judge(config: &Config) -> Findings {
     if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| config.database.url.expose().starts_with(scheme)) {
         findings.errors.push("database.url must begin with sqlite:// or postgres://".into());
     }
+    postgres_findings(config.database.url.expose(), &mut findings);
     match config.keys.master.as_ref().map(|master| MasterKey::from_base64(master.expose())) {
         None => findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into()),
         Some(Err(e)) => findings.errors.push(format!("keys.master: {e}")),
@@ -178,6 +181,30 @@ pub fn judge(config: &Config) -> Findings {
         tenant_findings(tenant, local, &mut findings);
     }
     findings
+}
+
+/// There is no TLS to PostgreSQL yet: who asks for it must not get less, and who sends passwords abroad must know.
+fn postgres_findings(url: &str, findings: &mut Findings) {
+    let Some(url) = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql")) else { return };
+    let named = |key: &str| url.query_pairs().filter(|(name, _)| name == key).map(|(_, value)| value.into_owned()).last();
+    if let Some(mode) = named("sslmode").filter(|mode| !matches!(mode.as_str(), "disable" | "allow" | "prefer")) {
+        findings.errors.push(format!("database.url asks for sslmode={mode}, but connections to PostgreSQL cannot be encrypted yet: leave it out, and keep the database on this machine or in a private network"));
+    }
+    let hosts = named("hostaddr").or_else(|| named("host")).or_else(|| url.host_str().map(str::to_owned)).unwrap_or_default();
+    if !hosts.split(',').all(is_private) {
+        findings
+            .warnings
+            .push("database.url leads out of the private network, and the connection is not encrypted: others can read what goes over it".into());
+    }
+}
+
+/// Whether `host` is this machine, a socket's folder, or an address that no stranger can reach. A name may be anywhere.
+fn is_private(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        Err(_) => host.is_empty() || host == "localhost" || host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f"),
+    }
 }
 
 /// A configured name that others could reach.
@@ -332,6 +359,26 @@ mod tests {
         assert!(!mentioned("tenant_domain = \"api.localhost\"", "hosts = [\"localhost\"]"));
         assert!(!mentioned("tenant_domain = \"api.example.com\"\npublic_url = \"http://localhost:9000\"", ""));
         assert!(!mentioned("tenant_domain = \"api.example.com\"\npublic_url = \"https://id.example.com\"", ""));
+    }
+
+    #[test]
+    fn a_database_that_strangers_could_listen_to_is_mentioned() {
+        let of = |url: &str| judge(&load_text(&format!("[database]\nurl = \"{url}\"\n"), &[]).unwrap());
+        let mentioned = |url: &str| of(url).warnings.iter().any(|w| w.contains("not encrypted"));
+        for near in ["127.0.0.1", "localhost:5432", "[::1]:5432", "10.1.2.3", "192.168.0.1:1", "[fd00::1]", "%2Frun%2Fpostgresql", ""] {
+            assert!(!mentioned(&format!("postgres://u:p@{near}/v")), "{near}");
+        }
+        assert!(!mentioned("postgresql:///v?host=/run/postgresql") && !mentioned("sqlite://v.db"));
+        for far in ["203.0.113.9", "db.example.com:5432", "[2001:db8::1]:5432"] {
+            assert!(mentioned(&format!("postgresql://u:p@{far}/v")), "{far}");
+            assert!(of(&format!("postgres://u:p@{far}/v")).errors.is_empty());
+        }
+        assert!(mentioned("postgres:///v?host=db.example.com"));
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let findings = of(&format!("postgres://u:hunter2@127.0.0.1/v?sslmode={mode}"));
+            assert!(findings.errors.iter().any(|e| e.contains(mode) && e.contains("encrypted") && !e.contains("hunter2")), "{:?}", findings.errors);
+        }
+        assert!(of("postgres://127.0.0.1/v?sslmode=prefer").errors.is_empty());
     }
 
     #[test]
