@@ -12,6 +12,9 @@ use vestibule_engine::ops;
 use super::App;
 use crate::error::ApiError;
 
+/// Longest name that DNS knows (RFC 1035 section 2.3.4), in bytes. What is longer is nobody's, and is kept nowhere.
+const LONGEST_HOST: usize = 253;
+
 /// The shop at whose host the request arrived.
 pub struct CurrentTenant(pub Arc<Tenant>);
 
@@ -40,6 +43,9 @@ pub fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
 /// The tenant of a request.
 pub async fn resolve(app: &App, uri: &Uri, headers: &HeaderMap) -> Resolved {
     Resolved(match host(uri, headers) {
+        Some(host) if host.strip_suffix('.').unwrap_or(host).len() > LONGEST_HOST => {
+            Err(Error::new(Code::NotFound, "There is no store at this host"))
+        }
         Some(host) => ops::tenant::at_host(&app.engine, host).await,
         None => Err(Error::new(Code::NotFound, "The request names no host")),
     })

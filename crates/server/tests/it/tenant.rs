@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
-use vestibule_engine::ops::tenant;
+use vestibule_engine::ops::{sweep::sweep, tenant};
+use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
+use vestibule_engine::testing::{Fault, number};
 use vestibule_engine::{Engine, Surroundings};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key};
@@ -41,10 +43,14 @@ fn look_again(app: &TestApp) {
 
 /// Another process on the same database, as a command is.
 async fn beside(app: &TestApp) -> std::sync::Arc<Engine> {
+    beside_at(app, app.clock.clone()).await
+}
+
+async fn beside_at(app: &TestApp, clock: Clock) -> std::sync::Arc<Engine> {
     let mut config = app.config.clone();
     config.tenants.clear();
     let cost = vestibule_engine::crypto::password_hash::Cost { memory_kib: 64, passes: 1 };
-    Engine::open(config, Surroundings { clock: app.clock.clone(), rng: Rng::os(), cost }).await.unwrap()
+    Engine::open(config, Surroundings { clock, rng: Rng::os(), cost }).await.unwrap()
 }
 
 each_db! {
@@ -98,6 +104,51 @@ each_db! {
         assert_eq!(kid_of(app, "acme.localhost").await, acme);
         app.restart(|config| config.server.default_tenant = Some("nope".into())).await;
         assert_eq!(kid_of(app, "shop.example").await, None, "the default does not exist");
+    }
+
+    async fn a_host_that_no_name_can_be_is_nobodys(app: TestApp) {
+        app.restart(|config| config.server.default_tenant = Some("globex".into())).await;
+        let long = |length: usize| format!("{}.example", "a".repeat(length - 8));
+        for length in [253, 254, 60_000] {
+            let found = (kid_of(app, &long(length)).await, kid_for(app, &format!("http://{}{JWKS}", long(length)), &["Host: x"]).await);
+            assert_eq!((found.0.is_some(), found.1.is_some()), (length == 253, length == 253), "{length}");
+        }
+        assert!(kid_of(app, &format!("{}.", long(253))).await.is_some(), "with the root's dot");
+        app.acme().at(&long(254)).get(JWKS).send().await.expect_error(404, NO_STORE);
+    }
+
+    async fn what_is_long_over_is_swept_up_and_what_waits_is_not(app: TestApp) {
+        const COUNT: &str = "SELECT (SELECT COUNT(*) FROM events) * 1000 + (SELECT COUNT(*) FROM deliveries)";
+        customer(&app.acme(), ADDRESS).await;
+        app.reset_token(&app.acme(), ADDRESS).await;
+        let before = number(&app.engine, COUNT).await.unwrap();
+        assert!(before > 1_000, "{before}");
+        app.clock.advance(Duration::from_hours(29 * 24));
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(number(&app.engine, COUNT).await.unwrap(), before);
+        customer(&app.globex(), ADDRESS).await;
+        app.take_all_mail().await;
+        let both = number(&app.engine, COUNT).await.unwrap();
+        app.clock.advance(Duration::from_hours(2 * 24));
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(number(&app.engine, COUNT).await.unwrap(), both - before, "the younger ones stay");
+    }
+
+    async fn what_fails_for_one_shop_leaves_the_others_swept(app: TestApp) {
+        const COUNT: &str = "SELECT COUNT(*) FROM deliveries";
+        for shop in [app.acme(), app.globex()] {
+            customer(&shop, ADDRESS).await;
+            app.reset_token(&shop, ADDRESS).await;
+        }
+        let all = number(&app.engine, COUNT).await.unwrap();
+        // An engine of its own: the server's dispatcher sweeps and writes when it likes.
+        let command = beside_at(app, Clock::frozen(app.clock.now().after(Duration::from_hours(31 * 24)))).await;
+        command.faults().arm(Fault::Conflict, 1);
+        sweep(&command).await.unwrap();
+        let left = number(&app.engine, COUNT).await.unwrap();
+        assert!(0 < left && left < all, "{left} of {all}");
+        sweep(&command).await.unwrap();
+        assert_eq!(number(&app.engine, COUNT).await.unwrap(), 0);
     }
 
     async fn an_unknown_host_has_no_api_no_pages_and_no_cors(app: TestApp) {
