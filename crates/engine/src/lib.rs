@@ -14,13 +14,15 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use config::Config;
 use crypto::keyring::MasterKey;
 use crypto::password_hash::{Cost, PasswordHasher};
 use crypto::token::TokenVerifier;
 use error::{Error, Result};
+use model::time::Timestamp;
 use notify::inbox::Inbox;
 use ops::tenant::Tenants;
 use outbox::Outbox;
@@ -28,6 +30,9 @@ use ports::clock::Clock;
 use ports::http::Http;
 use ports::rng::Rng;
 use store::Db;
+
+/// How long a write says that the next would succeed, too.
+const CHECKED: Duration = Duration::from_secs(1);
 
 /// The one bag of capabilities. It is built once and shared.
 pub struct Engine {
@@ -42,6 +47,8 @@ pub struct Engine {
     pub(crate) tokens: TokenVerifier,
     pub(crate) tenants: Tenants,
     pub(crate) http: Http,
+    /// When the database last took a write that was made to see whether it does.
+    written_at: Mutex<Option<Timestamp>>,
 }
 
 /// What differs between the product and a test of it.
@@ -77,6 +84,7 @@ impl Engine {
             tokens: TokenVerifier::default(),
             tenants: Tenants::default(),
             http: Http::new(config.outbound.allow_private.clone())?,
+            written_at: Mutex::default(),
             config,
             clock,
             rng,
@@ -104,7 +112,19 @@ impl Engine {
 
     /// Whether the database can be written, and how many jobs and deliveries are not done.
     pub async fn ready(&self) -> Result<i64> {
-        self.db.check().await?;
+        self.check().await?;
         self.db.read(|reader| Box::pin(async move { Ok(store::job::waiting(reader).await? + store::delivery::waiting(reader).await?) })).await
+    }
+
+    /// Whether the database can be written. Strangers may ask, and a write costs the disk's time, so one answers for a second.
+    async fn check(&self) -> Result<()> {
+        let now = self.clock.now();
+        let last = *self.written_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|at| at <= now && now.since(at) < CHECKED) {
+            return Ok(());
+        }
+        self.db.check().await?;
+        *self.written_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod errors;
 mod examples;
 mod fuzz;
 mod generated;
+mod health;
 mod outbox;
 mod pages;
 mod password_reset;
