@@ -108,6 +108,7 @@ failed_sign_ins = 1000000000
 sign_ins_per_client = 1000000000
 sign_ins_per_tenant = 1000000000
 registrations_per_client = 1000000000
+registrations_per_tenant = 1000000000
 customer_updates = 1000000000
 resets_per_client = 1000000000
 resets_per_identifier = 1000000000

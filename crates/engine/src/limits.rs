@@ -1,28 +1,38 @@
 //! The table of budgets, and `take`.
 //!
-//! A budget is taken before anything else is read or written, in the transaction that goes on only if it was granted. It speaks of what was
-//! asked for, never of what exists, so a refusal tells nothing about an account.
+//! A budget is taken before what it guards is read or written, in the transaction that goes on only if it was granted. It speaks of what was
+//! asked for, never of what exists, so a refusal tells nothing about an account. One exception: a registration takes the budgets of its client and
+//! its shop, then looks whether the address is taken, and only then counts a try at that login's password; its answer tells as much anyway.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::model::identity::IdentityKey;
 use crate::model::tenant::Tenant;
 use crate::ports::clock::Clock;
 use crate::store::{Tx, limit};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
+const DAY: i64 = 86_400;
+
+/// Most failed sign-ins in a row for one address. Source: NIST SP 800-63B, on rate limiting.
+const MOST_IN_A_ROW: u32 = 100;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Failed sign-ins per address; a success gives them back. A window that was used up is followed by a longer one, up to an hour.
     FailedSignIns,
+    /// Failed sign-ins per address since the last success or reset, so that guessing slowly is no way around the pauses.
+    FailedSignInsInARow,
     SignInsPerClient,
     SignInsPerTenant,
     RegistrationsPerClient,
+    RegistrationsPerTenant,
     /// Changes of a customer's own data: each appends an event, so without a budget an account could fill the disk.
     CustomerUpdates,
     ResetsPerClient,
@@ -33,9 +43,11 @@ impl Limit {
     const fn name(self) -> &'static str {
         match self {
             Self::FailedSignIns => "failed_sign_ins",
+            Self::FailedSignInsInARow => "failed_sign_ins_in_a_row",
             Self::SignInsPerClient => "sign_ins_per_client",
             Self::SignInsPerTenant => "sign_ins_per_tenant",
             Self::RegistrationsPerClient => "registrations_per_client",
+            Self::RegistrationsPerTenant => "registrations_per_tenant",
             Self::CustomerUpdates => "customer_updates",
             Self::ResetsPerClient => "resets_per_client",
             Self::ResetsPerIdentifier => "resets_per_identifier",
@@ -46,9 +58,11 @@ impl Limit {
         let limits = &tenant.settings.limits;
         let (most, window_s, later_s) = match self {
             Self::FailedSignIns => (limits.failed_sign_ins, 15 * MINUTE, [30 * MINUTE, HOUR]),
+            Self::FailedSignInsInARow => (MOST_IN_A_ROW, 30 * DAY, [30 * DAY; 2]),
             Self::SignInsPerClient => (limits.sign_ins_per_client, MINUTE, [MINUTE; 2]),
             Self::SignInsPerTenant => (limits.sign_ins_per_tenant, 1, [1; 2]),
             Self::RegistrationsPerClient => (limits.registrations_per_client, HOUR, [HOUR; 2]),
+            Self::RegistrationsPerTenant => (limits.registrations_per_tenant, HOUR, [HOUR; 2]),
             Self::CustomerUpdates => (limits.customer_updates, HOUR, [HOUR; 2]),
             Self::ResetsPerClient => (limits.resets_per_client, HOUR, [HOUR; 2]),
             Self::ResetsPerIdentifier => (limits.resets_per_identifier, HOUR, [HOUR; 2]),
@@ -104,12 +118,70 @@ pub async fn take(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket]) -> Result<Op
     Ok(None)
 }
 
-/// Gives the ticket's subject its whole budget back.
-pub async fn give_back(tx: &mut Tx, tenant: &Tenant, ticket: &Ticket) -> Result<()> {
-    if ticket.enabled { limit::clear(tx, tenant.id, ticket.limit.name(), &ticket.subject).await } else { Ok(()) }
+/// The budgets of failed sign-ins for one address. A try is taken before the password is looked at; a right one gives all back.
+#[derive(Debug, Clone)]
+pub struct Failures {
+    in_a_row: Ticket,
+    in_window: Ticket,
 }
 
-/// Rows whose window ended before this are of no more use: even a longer window after a used one is at most an hour.
+impl Failures {
+    #[must_use]
+    pub fn at(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Self {
+        let subject = format!("{}\0{}", key.actor_type, key.entity_id);
+        let [in_a_row, in_window] = [Limit::FailedSignInsInARow, Limit::FailedSignIns].map(|limit| ticket(engine, tenant, limit, &subject));
+        Self { in_a_row, in_window }
+    }
+
+    /// Takes one try. Commit after a refusal.
+    pub async fn take(&self, tx: &mut Tx, tenant: &Tenant) -> Result<Option<Error>> {
+        // The longer wait first: a refusal must not promise less.
+        if let Some(refusal) = take(tx, tenant, std::slice::from_ref(&self.in_a_row)).await? {
+            return Ok(Some(refusal));
+        }
+        let refusal = take(tx, tenant, std::slice::from_ref(&self.in_window)).await?;
+        if refusal.is_some() {
+            // Nobody looks at this password, so it is no failure in the row.
+            self.in_a_row.give_back_one(tx, tenant).await?;
+        }
+        Ok(refusal)
+    }
+
+    /// Gives the address its whole budgets back: the owner was here.
+    pub async fn give_back(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
+        for ticket in [&self.in_a_row, &self.in_window].into_iter().filter(|t| t.enabled) {
+            limit::clear(tx, tenant.id, ticket.limit.name(), &ticket.subject).await?;
+        }
+        Ok(())
+    }
+
+    /// What hashing came to. Where it failed, under load say, no password was judged, and the one try is given back: nobody is locked out by that.
+    pub async fn judged<T>(&self, engine: &Engine, tenant: &Arc<Tenant>, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() && self.in_window.enabled {
+            let input = Arc::new((tenant.clone(), self.clone()));
+            engine
+                .db
+                .write(move |tx| {
+                    let input = input.clone();
+                    Box::pin(async move {
+                        input.1.in_a_row.give_back_one(tx, &input.0).await?;
+                        input.1.in_window.give_back_one(tx, &input.0).await
+                    })
+                })
+                .await?;
+        }
+        outcome
+    }
+}
+
+impl Ticket {
+    async fn give_back_one(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
+        limit::give_back_one(tx, tenant.id, self.limit.name(), &self.subject).await
+    }
+}
+
+/// Rows whose window ended before this are of no more use: a longer window after a used one is at most an hour, and where windows are
+/// longer than that, the one before does not count.
 #[must_use]
 pub fn sweep_before(clock: &Clock) -> crate::model::time::Timestamp {
     clock.now().before(Duration::from_secs(2 * HOUR.unsigned_abs()))

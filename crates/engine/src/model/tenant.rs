@@ -183,6 +183,8 @@ pub struct Limits {
     pub sign_ins_per_tenant: u32,
     /// Registrations per client address and hour. Default 20.
     pub registrations_per_client: u32,
+    /// Registrations per shop and hour. Default 2000.
+    pub registrations_per_tenant: u32,
     /// Changes of a customer's own data per customer and hour. Default 300.
     pub customer_updates: u32,
     /// Reset requests per client address and hour. Default 60.
@@ -201,6 +203,7 @@ impl Default for Limits {
             sign_ins_per_client: 60,
             sign_ins_per_tenant: 50,
             registrations_per_client: 20,
+            registrations_per_tenant: 2_000,
             customer_updates: 300,
             resets_per_client: 60,
             resets_per_identifier: 5,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
 use crate::model::email::Email;
 use crate::model::event::EventName;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
@@ -17,7 +17,7 @@ use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::{ResetClaims, ResetPurpose};
 use crate::ops::event::{self, Planned};
-use crate::ops::{Client, registration, sign_in};
+use crate::ops::{Client, registration};
 use crate::provider::emailpass;
 use crate::store::job::ClaimedJob;
 use crate::store::password_reset::ResetRow;
@@ -253,7 +253,7 @@ pub async fn complete(
         ("auth_provider".to_owned(), Value::String(identity.key.provider.clone())),
     ]);
     let planned = event::plan(engine, tenant, EventName::PasswordUpdated, data, None);
-    let failures = sign_in::failures(engine, tenant, &identity.key);
+    let failures = Failures::at(engine, tenant, &identity.key);
     let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned));
     engine
         .db
@@ -275,7 +275,7 @@ async fn complete_tx(
     identity: IdentityId,
     jti: &str,
     hash: &str,
-    failures: &Ticket,
+    failures: &Failures,
     planned: &Planned,
 ) -> Result<()> {
     // The lock orders this against a sign-in that has verified the old password and is about to begin a session.
@@ -288,7 +288,7 @@ async fn complete_tx(
         store::session::end_all(tx, tenant.id, identity).await?;
     }
     // Strangers' wrong guesses must not keep the owner out.
-    limits::give_back(tx, tenant, failures).await?;
+    failures.give_back(tx, tenant).await?;
     event::append(tx, tenant, planned).await
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Error, Result};
-use crate::limits::{self, Limit, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
 use crate::model::email::Email;
-use crate::model::identity::{ActorType, Identity};
+use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::IdentityId;
 use crate::model::password;
 use crate::model::tenant::Tenant;
+use crate::ops::Client;
 use crate::ops::session::{self, NewSession};
-use crate::ops::{Client, sign_in};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
@@ -24,23 +24,19 @@ pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Clien
     check_password(tenant, email.local_part(), secret)?;
     let key = emailpass::key(actor, email);
     let secret = password::normalise(secret);
-    let mut tickets = vec![ticket(engine, tenant, Limit::RegistrationsPerClient, &client_subject(client.ip))];
-    let existing = {
-        let (tenant_id, key) = (tenant.id, key.clone());
-        engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await?
-    };
-    if existing.is_some() {
-        // A try at a taken address is a try at its password.
-        tickets.push(sign_in::failures(engine, tenant, &key));
-    }
-    admit(engine, tenant, tickets).await?;
+    let failures = Failures::at(engine, tenant, &key);
+    let tickets = [
+        ticket(engine, tenant, Limit::RegistrationsPerClient, &client_subject(client.ip)),
+        ticket(engine, tenant, Limit::RegistrationsPerTenant, ""),
+    ];
+    let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
     let new = session::draw(engine, tenant);
     let identity = if let Some(identity) = existing {
-        let verdict = engine.hasher.verify(secret, identity.password_hash.clone()).await?;
+        let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.clone()).await).await?;
         if verdict == Verdict::Wrong || identity.actor_id.is_some() {
             return Err(taken());
         }
-        resume(engine, tenant, identity, new).await?
+        resume(engine, tenant, identity, failures, new).await?
     } else {
         let hash = engine.hasher.hash(secret, engine.rng.bytes()).await?;
         let identity = Identity {
@@ -66,19 +62,35 @@ pub(crate) fn check_password(tenant: &Tenant, local_part: &str, secret: &str) ->
     password::check(secret, tenant.settings.passwords.min_length, &context).map_err(|refused| Error::invalid(refused.to_string()))
 }
 
-async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<limits::Ticket>) -> Result<()> {
+/// Counts the try and reads the login that has the address already, in one transaction.
+async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: [Ticket; 2], failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
     if !tenant.settings.limits.enabled {
-        return Ok(());
+        let tenant_id = tenant.id;
+        return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
     }
-    let input = Arc::new((tenant.clone(), tickets));
-    let refusal = engine
+    let input = Arc::new((tenant.clone(), tickets, failures, key));
+    engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { limits::take(tx, &input.0, &input.1).await })
+            Box::pin(async move { admit_tx(tx, &input.0, &input.1, &input.2, &input.3).await })
         })
-        .await?;
-    refusal.map_or(Ok(()), Err)
+        .await?
+}
+
+/// The inner result is a refusal: what was counted must be committed.
+async fn admit_tx(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket], failures: &Failures, key: &IdentityKey) -> Result<Result<Option<Identity>>> {
+    if let Some(refusal) = limits::take(tx, tenant, tickets).await? {
+        return Ok(Err(refusal));
+    }
+    let existing = store::identity::by_key(tx, tenant.id, key).await?;
+    // A try at a taken address is a try at its password.
+    if existing.is_some()
+        && let Some(refusal) = failures.take(tx, tenant).await?
+    {
+        return Ok(Err(refusal));
+    }
+    Ok(Ok(existing))
 }
 
 /// `None`: somebody else registered the address a moment ago.
@@ -102,8 +114,7 @@ async fn create(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: 
 }
 
 /// `None`: the login got an actor or another password meanwhile.
-async fn resume(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: NewSession) -> Result<Option<Identity>> {
-    let failures = sign_in::failures(engine, tenant, &identity.key);
+async fn resume(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, failures: Failures, new: NewSession) -> Result<Option<Identity>> {
     let input = Arc::new((tenant.clone(), identity, failures));
     engine
         .db
@@ -114,11 +125,11 @@ async fn resume(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: 
         .await
 }
 
-async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &limits::Ticket, new: NewSession) -> Result<Option<Identity>> {
+async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &Failures, new: NewSession) -> Result<Option<Identity>> {
     store::identity::lock(tx, tenant.id, verified.id).await?;
     let current = store::identity::by_id(tx, tenant.id, verified.id).await?;
     let Some(current) = current.filter(|now| now.password_hash == verified.password_hash && now.actor_id.is_none()) else { return Ok(None) };
-    limits::give_back(tx, tenant, failures).await?;
+    failures.give_back(tx, tenant).await?;
     session::begin(tx, tenant, new, verified.id).await?;
     Ok(Some(current))
 }

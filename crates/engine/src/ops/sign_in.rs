@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Error, Result};
-use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
 use crate::model::email::Email;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::password;
@@ -17,33 +17,24 @@ use crate::ops::session::{self, NewSession};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
-/// The ticket of a failed sign-in for one address: taken before the password is looked at, given back after a right one.
-pub(crate) fn failures(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Ticket {
-    ticket(engine, tenant, Limit::FailedSignIns, &format!("{}\0{}", key.actor_type, key.entity_id))
-}
-
 /// Signs in; a token. An unknown address does the same work as a wrong password and gets the same answer.
 ///
 /// # Errors
 /// `TooManyRequests` when a budget is spent, `Unauthorized` when address and password do not belong together, `Busy` under load.
 pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, actor: &ActorType, email: &Email, secret: &str) -> Result<String> {
     let key = emailpass::key(actor, email);
-    let failures = failures(engine, tenant, &key);
-    let tickets = [
-        ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)),
-        failures.clone(),
-        ticket(engine, tenant, Limit::SignInsPerTenant, ""),
-    ];
-    let found = admit(engine, tenant, tickets.to_vec(), key).await?;
+    let failures = Failures::at(engine, tenant, &key);
+    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
+    let found = admit(engine, tenant, tickets, failures.clone(), key).await?;
     let refused = || Error::unauthorized("Invalid email or password");
     // A password that is too long can belong to nobody; it takes the same time as any other wrong one.
     let too_long = secret.len() > password::MAX_BYTES;
     let candidate = if too_long { Zeroizing::new(String::new()) } else { password::normalise(secret) };
     let stored = found.as_ref().and_then(|identity| identity.password_hash.clone());
-    let verdict = engine.hasher.verify(candidate.clone(), stored).await?;
+    let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate.clone(), stored).await).await?;
     let Some(identity) = found.filter(|_| verdict != Verdict::Wrong && !too_long) else { return Err(refused()) };
     let upgraded = match verdict {
-        Verdict::RightButOutdated => Some(engine.hasher.hash(candidate, engine.rng.bytes()).await?),
+        Verdict::RightButOutdated => Some(failures.judged(engine, tenant, engine.hasher.hash(candidate, engine.rng.bytes()).await).await?),
         _ => None,
     };
     let new = session::draw(engine, tenant);
@@ -52,21 +43,25 @@ pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client
 }
 
 /// Counts the try and reads the login, in one transaction.
-async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<Ticket>, key: IdentityKey) -> Result<Option<Identity>> {
+async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: [Ticket; 2], failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
         return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
     }
     let tenant = tenant.clone();
-    let input = Arc::new((tenant, tickets, key));
+    let input = Arc::new((tenant, tickets, failures, key));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, tickets, key) = &*input;
+                let (tenant, tickets, failures, key) = &*input;
                 // A refusal is no error here: what was counted must be committed.
                 if let Some(refusal) = limits::take(tx, tenant, tickets).await? {
+                    return Ok(Err(refusal));
+                }
+                // Last: what the client's or the shop's budget refuses is no failure of the owner.
+                if let Some(refusal) = failures.take(tx, tenant).await? {
                     return Ok(Err(refusal));
                 }
                 Ok(Ok(store::identity::by_key(tx, tenant.id, key).await?))
@@ -80,7 +75,7 @@ async fn begin(
     engine: &Engine,
     tenant: &Arc<Tenant>,
     identity: Identity,
-    failures: Ticket,
+    failures: Failures,
     upgraded: Option<String>,
     new: NewSession,
 ) -> Result<Option<Identity>> {
@@ -98,7 +93,7 @@ async fn begin_tx(
     tx: &mut Tx,
     tenant: &Tenant,
     verified: &Identity,
-    failures: &Ticket,
+    failures: &Failures,
     upgraded: Option<&str>,
     new: NewSession,
 ) -> Result<Option<Identity>> {
@@ -111,7 +106,7 @@ async fn begin_tx(
     if let (Some(old), Some(hash)) = (&verified.password_hash, upgraded) {
         store::identity::replace_hash(tx, tenant.id, verified.id, old, hash).await?;
     }
-    limits::give_back(tx, tenant, failures).await?;
+    failures.give_back(tx, tenant).await?;
     session::begin(tx, tenant, new, verified.id).await?;
     Ok(Some(current))
 }

@@ -21,6 +21,7 @@ statements! {
     // The time is asked twice: a budget may have begun anew since the rows were chosen.
     SWEEP = "DELETE FROM limits WHERE (tenant_id, name, subject) IN (SELECT tenant_id, name, subject FROM limits
         WHERE tenant_id = $1 AND resets_at <= $2 LIMIT 500) AND resets_at <= $2";
+    GIVE_BACK_ONE = "UPDATE limits SET spent = spent - 1 WHERE tenant_id = $1 AND name = $2 AND subject = $3 AND spent > 0 AND resets_at > $4";
 }
 
 /// A budget: `most` tries in a window, and the windows that follow one that was used up, and two.
@@ -58,6 +59,13 @@ pub async fn resets_at(reader: &mut Reader, tenant: TenantId, name: &str, subjec
 /// Gives the subject its whole budget back.
 pub async fn clear(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) -> Result<()> {
     tx.exec(CLEAR, &[tenant.into(), name.into(), subject.into()]).await?;
+    Ok(())
+}
+
+/// Gives one try of the running window back.
+pub async fn give_back_one(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) -> Result<()> {
+    let now = tx.now();
+    tx.exec(GIVE_BACK_ONE, &[tenant.into(), name.into(), subject.into(), now.into()]).await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use vestibule_engine::model::tenant::{Algorithm, Secret};
+use vestibule_engine::model::tenant::{Algorithm, Limits, Secret};
 use vestibule_engine::testing::number;
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer};
@@ -213,6 +213,40 @@ each_db! {
         forwarded(&app.acme(), 20).await.expect_status(429);
         app.clock.advance(Duration::from_secs(1));
         forwarded(&app.acme(), 20).await.expect_status(200);
+    }
+
+    async fn r37_registrations_are_budgeted_per_shop(app: TestApp) {
+        assert_eq!(Limits::default().registrations_per_tenant, 2_000);
+        app.restart(|config| {
+            config.tenants[0].limits.registrations_per_tenant = 5;
+            config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        }).await;
+        // Each comes from another client.
+        let shop = app.acme();
+        let answers = join_all((0..30).map(|n| forwarded(&shop, n))).await;
+        let refused: Vec<_> = answers.iter().filter(|a| a.status == 429).collect();
+        assert_eq!((winners(&answers), refused.len(), refused[0].header("retry-after")), (5, 25, "3601"));
+        assert_eq!(number(&app.engine, IDENTITIES).await.unwrap(), 5);
+        forwarded(&app.globex(), 1).await.expect_status(200);
+        app.clock.advance(Duration::from_hours(1));
+        forwarded(&shop, 40).await.expect_status(200);
+    }
+
+    async fn a_resumed_registration_that_could_not_be_hashed_is_no_failure(app: TestApp) {
+        room_for_many(app).await;
+        let shop = app.acme();
+        shop.register(ADDRESS, PASSWORD).await.expect_status(200);
+        for _ in 0..12 {
+            app.engine.hasher.fail_next();
+            shop.register(ADDRESS, PASSWORD).await.expect_status(500);
+        }
+        for _ in 0..9 {
+            shop.register(ADDRESS, NEW_PASSWORD).await.expect_status(401);
+        }
+        app.engine.hasher.fail_next();
+        shop.register(ADDRESS, PASSWORD).await.expect_status(500);
+        shop.register(ADDRESS, NEW_PASSWORD).await.expect_status(401);
+        shop.register(ADDRESS, PASSWORD).await.expect_status(429);
     }
 
     async fn forms_are_read_like_json(app: TestApp) {

@@ -163,6 +163,69 @@ each_db! {
         shop.sign_in(ADDRESS, WRONG).await.expect_status(401);
     }
 
+    async fn what_the_shop_or_the_hasher_refuses_is_no_failure_of_the_owner(app: TestApp) {
+        app.restart(|config| config.tenants[0].limits.sign_ins_per_tenant = 1).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        app.clock.advance(Duration::from_secs(1));
+        shop.sign_in(UNKNOWN, WRONG).await.expect_status(401);
+        for _ in 0..12 {
+            assert_eq!(seconds_to_wait(&shop.sign_in(ADDRESS, PASSWORD).await.expect_status(429)), 2);
+        }
+        app.clock.advance(Duration::from_secs(1));
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+        app.restart(|config| config.tenants[0].limits.sign_ins_per_tenant = 50).await;
+        let shop = app.acme();
+        for _ in 0..12 {
+            app.engine.hasher.fail_next();
+            shop.sign_in(ADDRESS, PASSWORD).await.expect_status(500);
+        }
+        // One try each was given back, and no more.
+        assert_eq!(guess(&shop, ADDRESS, 9).await, [401; 9]);
+        app.engine.hasher.fail_next();
+        assert_eq!(guess(&shop, ADDRESS, 3).await, [500, 401, 429]);
+    }
+
+    async fn r31_a_hundred_failures_in_a_row_are_the_most_however_slowly_they_come(app: TestApp) {
+        const DAYS_30: u64 = 30 * 86_400;
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for _ in 0..11 {
+            for address in [ADDRESS, UNKNOWN] {
+                assert_eq!(guess(&shop, address, 9).await, [401; 9], "{address}");
+            }
+            app.clock.advance(Duration::from_mins(15));
+        }
+        for address in [ADDRESS, UNKNOWN] {
+            assert_eq!(guess(&shop, address, 1).await, [401]);
+        }
+        let known = shop.sign_in(ADDRESS, PASSWORD).await.expect_status(429);
+        assert_eq!(seconds_to_wait(&known), DAYS_30 - 11 * 900 + 1, "not the 15 minutes of the other budget");
+        assert_same(&known, &shop.sign_in(UNKNOWN, WRONG).await);
+        app.clock.advance(Duration::from_hours(1));
+        shop.register(ADDRESS, PASSWORD).await.expect_status(429);
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(429);
+        // R33: a reset is the way out, and gives back all of it.
+        let token = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        assert_eq!(guess(&shop, ADDRESS, 9).await, [401; 9]);
+        shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM limits WHERE name = 'failed_sign_ins_in_a_row' AND spent < 100").await, ["0"]);
+        app.settle().await;
+        app.next_mail(ADDRESS).await; // "your password was changed"
+    }
+
+    async fn a_refused_try_is_no_failure_in_a_row(app: TestApp) {
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        assert_eq!(guess(&shop, ADDRESS, 10).await, [401; 10]);
+        assert_eq!(guess(&shop, ADDRESS, 100).await, [429; 100]);
+        app.clock.advance(Duration::from_mins(15));
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+    }
+
     async fn limits_can_be_switched_off(app: TestApp) {
         app.restart(|config| config.tenants[0].limits.enabled = false).await;
         assert_eq!(guess(&app.acme(), ADDRESS, 70).await, [401; 70]);

@@ -12,6 +12,7 @@ each_db! {
     r31_windows_lengthen_after_a_spent_one
     a_window_that_was_not_used_up_forgives
     clearing_gives_the_whole_budget_back
+    one_try_of_a_running_window_is_given_back
     a_sweep_takes_windows_that_have_ended
 }
 
@@ -92,6 +93,26 @@ async fn clearing_gives_the_whole_budget_back(f: &Fixture) {
     assert_eq!(granted(f, 1).await, 0);
     commit!(f, |tx| limit::clear(tx, acme, "login", b"ann").await);
     assert_eq!(granted(f, MOST + 1).await, MOST);
+}
+
+async fn one_try_of_a_running_window_is_given_back(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    assert_eq!(granted(f, MOST + 1).await, MOST, "where nothing was taken nothing is given");
+    commit!(f, |tx| limit::give_back_one(tx, other, "login", b"ann").await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "reset", b"ann").await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"bob").await);
+    assert_eq!(granted(f, 1).await, 0);
+    f.race(move |tx| Box::pin(limit::give_back_one(tx, acme, "login", b"ann"))).await;
+    assert_eq!(granted(f, MOST + 1).await, MOST, "never below zero");
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    assert_eq!(granted(f, 2).await, 1);
+    assert_eq!(remaining(f).await, MINUTE);
+    // A window that has ended keeps what it was, so the next one is longer.
+    f.clock.advance(MINUTE);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    assert_eq!(granted(f, MOST + 1).await, MOST);
+    assert_eq!(remaining(f).await, MINUTE * 2);
 }
 
 async fn a_sweep_takes_windows_that_have_ended(f: &Fixture) {
