@@ -10,7 +10,7 @@ use crate::limits::{self, Limit, Ticket, ticket};
 use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile};
 use crate::model::email::Email;
 use crate::model::event::EventName;
-use crate::model::ids::{CustomerId, IdentityId};
+use crate::model::ids::CustomerId;
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
 use crate::ops::session::{self, Caller};
@@ -20,7 +20,7 @@ use crate::store::{self, Tx};
 /// Makes the caller's login a customer, once.
 ///
 /// # Errors
-/// `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
+/// `Unauthenticated` if the session has ended meanwhile, `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
 pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, email: Option<&str>, profile: Profile) -> Result<Customer> {
     may_become(caller)?;
     let email = emailpass::address(email.ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
@@ -41,14 +41,14 @@ pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller,
     };
     customer.apply(profile);
     let planned = event::plan(engine, tenant, EventName::CustomerCreated, id_data(id), None);
-    let input = Arc::new((tenant.clone(), caller.identity, email, customer, planned));
+    let input = Arc::new((tenant.clone(), caller.clone(), email, customer, planned));
     let created = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, identity, email, customer, planned) = &*input;
-                create_tx(tx, tenant, *identity, email, customer, planned).await?;
+                let (tenant, caller, email, customer, planned) = &*input;
+                create_tx(tx, tenant, caller, email, customer, planned).await?;
                 Ok(customer.clone())
             })
         })
@@ -62,7 +62,13 @@ pub fn may_become(caller: &Caller) -> Result<()> {
     if caller.claims.actor_id.is_empty() { Ok(()) } else { Err(already_a_customer()) }
 }
 
-async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, identity: IdentityId, email: &Email, customer: &Customer, planned: &Planned) -> Result<()> {
+async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &Email, customer: &Customer, planned: &Planned) -> Result<()> {
+    let identity = caller.identity;
+    // The lock orders this against a reset, which ends the login's sessions: the one that was looked at before may be over.
+    store::identity::lock(tx, tenant.id, identity).await?;
+    if store::session::live(tx, tenant.id, caller.session).await? != Some(identity) {
+        return Err(Error::unauthenticated());
+    }
     let login = store::identity::by_id(tx, tenant.id, identity).await?;
     let login = login.ok_or_else(|| Error::new(Code::NotFound, format!("AuthIdentity with id: {identity} was not found")))?;
     if tenant.settings.customers.email_must_match_identity && login.key.entity_id != email.key() {

@@ -54,7 +54,7 @@ pub async fn at_host(engine: &Engine, host: &str) -> Result<Arc<Tenant>> {
     let now = engine.clock.now();
     let known = read_lock(&engine.tenants.hosts).get(&host).copied();
     if let Some((id, at)) = known
-        && now.since(at) < FRESH
+        && is_fresh(now, at)
         && let Some(tenant) = ready(engine, id)
     {
         return Ok(tenant);
@@ -67,6 +67,11 @@ pub async fn at_host(engine: &Engine, host: &str) -> Result<Arc<Tenant>> {
     }
     hosts.insert(host, (tenant.id, now));
     Ok(tenant)
+}
+
+/// Whether what was read at `at` is still believed. Not what was read later than now: the clock was set back, and would call it fresh for as long.
+fn is_fresh(now: Timestamp, at: Timestamp) -> bool {
+    now >= at && now.since(at) < FRESH
 }
 
 /// The slug in `{slug}.{tenant_domain}` or `{slug}.localhost`. May hold dots, and is then nobody's.
@@ -105,7 +110,7 @@ async fn find_row(engine: &Engine, host: &str) -> Result<Option<TenantRow>> {
 pub async fn by_id(engine: &Engine, id: TenantId) -> Result<Option<Arc<Tenant>>> {
     let checked = read_lock(&engine.tenants.ready).get(&id).map(|cached| (cached.tenant.clone(), cached.checked_at));
     if let Some((tenant, at)) = checked
-        && engine.clock.now().since(at) < FRESH
+        && is_fresh(engine.clock.now(), at)
     {
         return Ok(Some(tenant));
     }

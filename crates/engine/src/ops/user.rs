@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use crate::Engine;
 use crate::error::{Code, Error, Result};
+use crate::limits::Failures;
 use crate::model::email::Email;
-use crate::model::identity::ActorType;
+use crate::model::identity::{ActorType, IdentityKey};
 use crate::model::ids::{IdentityId, UserId};
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::registration;
 use crate::provider::emailpass;
-use crate::store;
+use crate::store::{self, Tx};
 
-/// Creates a member of staff who signs in with `secret`.
+/// Creates a member of staff who signs in with `secret`. A login that a stranger registered under the address becomes theirs: its password, sessions
+/// and links are void.
 ///
 /// # Errors
 /// `InvalidData` for a refused password, `Duplicate` if the address has a user.
@@ -22,21 +24,40 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
     let now = engine.clock.now();
     let (user, identity) = (UserId(engine.rng.ulid(now)), IdentityId(engine.rng.ulid(now)));
-    let input = Arc::new((tenant.id, email.clone(), hash, emailpass::key(&ActorType::new("user"), email)));
+    let key = emailpass::key(&ActorType::new("user"), email);
+    let failures = Failures::at(engine, tenant, &key);
+    let input = Arc::new((tenant.clone(), New { user, identity, email: email.clone(), hash, key }, failures));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move {
-                let (tenant, email, hash, key) = &*input;
-                let taken = || Error::new(Code::Duplicate, "A user with this email exists already");
-                if !store::user::insert(tx, *tenant, user, email).await?
-                    || !store::identity::insert(tx, *tenant, identity, key, email.as_written(), hash).await?
-                {
-                    return Err(taken());
-                }
-                if store::identity::link(tx, *tenant, identity, &user.bare()).await? { Ok(user) } else { Err(taken()) }
-            })
+            Box::pin(async move { create_tx(tx, &input.0, &input.1, &input.2).await })
         })
-        .await
+        .await?;
+    Ok(user)
+}
+
+/// What was drawn before the transaction.
+struct New {
+    user: UserId,
+    identity: IdentityId,
+    email: Email,
+    hash: String,
+    key: IdentityKey,
+}
+
+async fn create_tx(tx: &mut Tx, tenant: &Tenant, new: &New, failures: &Failures) -> Result<()> {
+    let taken = || Error::new(Code::Duplicate, "A user with this email exists already");
+    let (actor, address) = (new.user.bare(), new.email.as_written());
+    if !store::user::insert(tx, tenant.id, new.user, &new.email).await? {
+        return Err(taken());
+    }
+    if store::identity::insert(tx, tenant.id, new.identity, &new.key, address, &new.hash).await? {
+        return if store::identity::link(tx, tenant.id, new.identity, &actor).await? { Ok(()) } else { Err(taken()) };
+    }
+    // The update locks the login, so a sign-in with the stranger's password ends before it or fails after it.
+    let adopted = store::identity::adopt(tx, tenant.id, &new.key, address, &new.hash, &actor).await?.ok_or_else(taken)?;
+    store::session::end_all(tx, tenant.id, adopted).await?;
+    store::password_reset::void(tx, tenant.id, adopted).await?;
+    failures.give_back(tx, tenant).await
 }

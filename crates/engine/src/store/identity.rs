@@ -1,5 +1,7 @@
 //! Logins.
 
+use ulid::Ulid;
+
 use super::value::{FromRow, Row};
 use super::{Reader, Tx, statements};
 use crate::error::Result;
@@ -16,8 +18,10 @@ statements! {
     SET_PASSWORD = "UPDATE identities SET password_hash = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2";
     REPLACE_HASH = "UPDATE identities SET password_hash = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2 AND password_hash = $3";
     CLAIM_NEWEST_RESET = "UPDATE identities SET newest_reset = $6, updated_at = $7
-        WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5 AND (newest_reset IS NULL OR newest_reset < $6)
+        WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5 AND (newest_reset IS NULL OR newest_reset < $6 OR (newest_reset >= $8 AND $6 < $8))
         RETURNING id, address";
+    ADOPT = "UPDATE identities SET address = $6, password_hash = $7, actor_id = $8, updated_at = $9
+        WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5 AND actor_id IS NULL RETURNING id";
     LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
 }
 
@@ -83,7 +87,26 @@ pub async fn replace_hash(tx: &mut Tx, tenant: TenantId, id: IdentityId, old: &s
     Ok(tx.exec(REPLACE_HASH, &[tenant.into(), id.into(), old.into(), new.into(), now.into()]).await? == 1)
 }
 
+/// Gives a login without an actor to `actor_id`, with a new address and password. `None`: there is no such login, or it has an actor.
+pub async fn adopt(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, address: &str, hash: &str, actor_id: &str) -> Result<Option<IdentityId>> {
+    let now = tx.now();
+    let values = [
+        tenant.into(),
+        key.actor_type.as_str().into(),
+        (&key.provider).into(),
+        (&key.issuer).into(),
+        (&key.entity_id).into(),
+        address.into(),
+        hash.into(),
+        actor_id.into(),
+        now.into(),
+    ];
+    let found = tx.returning::<(String,)>(ADOPT, &values).await?;
+    Ok(found.and_then(|(id,)| id.parse().ok()))
+}
+
 /// Finds the login, locks it, and notes `request` as its newest reset request. `None`: no such login, or a newer request was issued already.
+/// What is newer than now was noted by a clock that was ahead or has been set back since; a request from before now is not measured by it.
 pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, request: JobId) -> Result<Option<(IdentityId, String)>> {
     struct Found(IdentityId, String);
     impl FromRow for Found {
@@ -92,6 +115,8 @@ pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey
         }
     }
     let now = tx.now();
+    // The least id of the millisecond after this one.
+    let future = JobId(Ulid::from_parts(now.millis().unsigned_abs().saturating_add(1), 0));
     let values = [
         tenant.into(),
         key.actor_type.as_str().into(),
@@ -100,6 +125,7 @@ pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey
         (&key.entity_id).into(),
         request.into(),
         now.into(),
+        future.into(),
     ];
     Ok(tx.returning::<Found>(CLAIM_NEWEST_RESET, &values).await?.map(|found| (found.0, found.1)))
 }

@@ -1,16 +1,22 @@
 //! Tokens and the session row that each use of one reads.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use vestibule_engine::error::Code;
+use vestibule_engine::model::customer::Profile;
+use vestibule_engine::model::email::Email;
 use vestibule_engine::model::tenant::{Algorithm, Secret, Tokens};
 use vestibule_engine::model::time::Span;
+use vestibule_engine::ops;
+use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::testing::execute;
 
-use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer};
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, token_in};
 use crate::support::client::{Answer, Shop, claims, header};
 use crate::support::{each_db, raw};
 
@@ -28,6 +34,17 @@ fn forge(header: &Value, claims: &Value, key: &[u8]) -> String {
     let message = format!("{}.{}", part(header), part(claims));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message.as_bytes());
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn set_back(clock: &Clock, by: Duration) {
+    let Clock::Frozen(micros) = clock else { panic!("the clock runs") };
+    micros.fetch_sub(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+}
+
+/// The login with this password becomes a customer.
+async fn customer_of(shop: &Shop, password: &str) {
+    let token = shop.sign_in(ADDRESS, password).await.expect_status(200).token();
+    shop.post("/store/customers").bearer(&token).json(&json!({"email": ADDRESS})).send().await.expect_status(200);
 }
 
 #[track_caller]
@@ -67,6 +84,74 @@ each_db! {
         shop.me(&third).await.expect_status(200);
         execute(&app.engine, "DELETE FROM sessions").await.unwrap();
         assert_refused(&shop.me(&third).await, "deleted");
+    }
+
+    async fn a_session_that_ended_after_it_was_looked_at_makes_no_customer(app: TestApp) {
+        let shop = app.acme();
+        let token = shop.register(ADDRESS, PASSWORD).await.token();
+        let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        let caller = ops::session::authenticate(&app.engine, &acme, &token).await.unwrap().unwrap();
+        // Between the look and the transaction a reset ends the sessions.
+        let reset = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
+        let refused = ops::customer::create(&app.engine, &acme, &caller, Some(ADDRESS), Profile::default()).await.unwrap_err();
+        assert_eq!(refused.code, Code::Unauthenticated);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM customers").await, ["0"]);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+        customer_of(&shop, NEW_PASSWORD).await;
+    }
+
+    async fn a_stranger_who_registered_an_address_first_does_not_keep_its_owner_off_the_staff(app: TestApp) {
+        let shop = app.acme();
+        let staff = |rest: &str, password: &str| shop.post(&format!("/auth/user/emailpass{rest}")).json(&json!({"email": ADDRESS, "password": password})).send();
+        let stranger = staff("/register", PASSWORD).await.expect_status(200).token();
+        shop.post("/auth/user/emailpass/reset-password").json(&json!({"identifier": ADDRESS})).send().await.expect_status(201);
+        app.settle().await;
+        let link = token_in(&app.next_mail(ADDRESS).await);
+        for _ in 0..10 {
+            staff("", NEW_PASSWORD).await.expect_status(401);
+        }
+        let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        let email = Email::parse("Ann@example.com").unwrap();
+        let user = ops::user::create(&app.engine, &acme, &email, NEW_PASSWORD).await.unwrap();
+        // Nothing of the stranger's is left: no password, no session, no link.
+        assert!(ops::session::authenticate(&app.engine, &acme, &stranger).await.unwrap().is_none());
+        staff("/register", PASSWORD).await.expect_status(401);
+        staff("", PASSWORD).await.expect_status(401);
+        let refused = shop.post("/auth/user/emailpass/update").bearer(&link).json(&json!({"password": PASSWORD})).send().await;
+        refused.expect_error(401, "Invalid token");
+        let token = staff("", NEW_PASSWORD).await.expect_status(200).token();
+        assert_eq!(claims(&token)["actor_id"], json!(user.to_string()));
+        assert_eq!(app.rows("SELECT address FROM identities").await, ["Ann@example.com"]);
+        // A login that is somebody's stays theirs.
+        assert_eq!(ops::user::create(&app.engine, &acme, &email, PASSWORD).await.unwrap_err().code, Code::Duplicate);
+        staff("", NEW_PASSWORD).await.expect_status(200);
+    }
+
+    async fn a_clock_that_is_set_back_keeps_no_closed_shop_open(app: TestApp) {
+        let shop = app.acme();
+        let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(401);
+        app.settle().await;
+        set_back(&app.clock, Duration::from_hours(1));
+        ops::tenant::disable(&app.engine, &acme).await.unwrap();
+        assert!(ops::tenant::by_id(&app.engine, acme.id).await.unwrap().is_none());
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(404);
+    }
+
+    async fn a_reset_is_issued_after_the_clock_was_set_back(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        app.reset_token(&shop, ADDRESS).await;
+        set_back(&app.clock, Duration::from_mins(5));
+        // Another process, which knows nothing of the ids that the first one made.
+        app.restart(|_| ()).await;
+        let shop = app.acme();
+        let token = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
     }
 
     async fn r86_a_token_dies_at_its_ttl(app: TestApp) {

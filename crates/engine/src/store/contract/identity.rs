@@ -1,8 +1,12 @@
 //! Logins: unique by their key within a tenant, linked once, and locked by an UPDATE.
 
+use std::sync::atomic::Ordering;
+
 use super::{Fixture, MINUTE, RACERS, key};
 use crate::model::identity::ActorType;
 use crate::model::ids::{IdentityId, JobId};
+use crate::ports::clock::Clock;
+use crate::ports::rng::Rng;
 use crate::store::identity;
 
 each_db! {
@@ -14,6 +18,8 @@ each_db! {
     a_password_is_set_within_the_tenant
     a_hash_is_replaced_only_if_it_is_still_the_old_one
     r51_an_older_reset_request_is_not_issued_after_a_newer_one
+    a_reset_request_is_not_measured_by_one_from_the_future
+    a_login_without_an_actor_is_adopted_once
     of_many_reset_requests_the_newest_is_kept
     a_lock_tells_whether_the_login_exists
 }
@@ -126,6 +132,37 @@ async fn r51_an_older_reset_request_is_not_issued_after_a_newer_one(f: &Fixture)
     assert_eq!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("eve"), later).await), None);
     // A request for one login leaves the others' alone.
     assert!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("bob"), requests[0]).await).is_some());
+}
+
+async fn a_reset_request_is_not_measured_by_one_from_the_future(f: &Fixture) {
+    let acme = f.acme;
+    f.identity("ann").await;
+    let claim = async |request: JobId| commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("ann"), request).await).is_some();
+    let ahead: JobId = f.id();
+    assert!(claim(ahead).await);
+    let Clock::Frozen(micros) = &f.clock else { panic!("the clock runs") };
+    micros.fetch_sub(60_000_000, Ordering::SeqCst);
+    // A process that began after the step: its ids know nothing of the time before.
+    let rng = Rng::seeded(2);
+    let [older, newer] = [(); 2].map(|()| JobId(rng.ulid(f.clock.now())));
+    assert!(newer < ahead);
+    assert!(claim(newer).await, "whoever asked now is served");
+    assert!(!claim(older).await, "among requests of one time the newest counts");
+    assert!(claim(f.id()).await, "one from the future, too");
+    assert!(!claim(ahead).await, "and those have their order");
+}
+
+async fn a_login_without_an_actor_is_adopted_once(f: &Fixture) {
+    let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
+    f.identity("bob").await;
+    assert_eq!(commit!(f, |tx| identity::adopt(tx, other, &key("ann"), "Ann", "new", "stranger").await), None);
+    assert_eq!(commit!(f, |tx| identity::adopt(tx, acme, &key("eve"), "Eve", "new", "nobody").await), None);
+    let won = f.race(move |tx| Box::pin(async move { identity::adopt(tx, acme, &key("ann"), "Ann", "new", "owner").await })).await;
+    assert_eq!(won.iter().flatten().collect::<Vec<_>>(), [&ann]);
+    let found = look!(f, |r| identity::by_id(r, acme, ann).await).unwrap();
+    assert_eq!((found.address.as_str(), found.password_hash.as_deref(), found.actor_id.as_deref()), ("Ann", Some("new"), Some("owner")));
+    let bob = look!(f, |r| identity::by_key(r, acme, &key("bob")).await).unwrap();
+    assert_eq!((bob.password_hash.as_deref(), bob.actor_id), (Some("hash"), None));
 }
 
 async fn of_many_reset_requests_the_newest_is_kept(f: &Fixture) {
