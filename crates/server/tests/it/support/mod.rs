@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod app;
+pub mod at_rest;
 pub mod binary;
 pub mod client;
 pub mod raw;
