@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(test)]
+use std::sync::atomic::AtomicUsize;
 #[cfg(any(test, feature = "testing"))]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,7 +55,7 @@ pub enum Verdict {
 
 /// Hashes and verifies passwords. Share it behind an `Arc`; its threads end when it is dropped.
 pub struct PasswordHasher {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     recipe: Recipe,
     /// What an unknown address is compared with, so that it takes as long as a known one.
     dummy: String,
@@ -229,12 +231,35 @@ pub(super) struct Queue {
     changed: Condvar,
     #[cfg(any(test, feature = "testing"))]
     fail_next: AtomicBool,
+    #[cfg(test)]
+    pub(super) watch: Watch,
+}
+
+/// What the threads do, for tests to see.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Whoever holds it lets no hash go on.
+    pub(super) gate: Mutex<()>,
+    pub(super) working: AtomicUsize,
+    pub(super) most: AtomicUsize,
+    /// Blocks of memory that all threads have.
+    pub(super) blocks: AtomicUsize,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
     closed: bool,
+}
+
+#[cfg(test)]
+impl Watch {
+    fn begin(&self) {
+        let working = self.working.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(working, Ordering::SeqCst);
+        drop(self.gate.lock());
+    }
 }
 
 enum Next {
@@ -309,6 +334,8 @@ fn work(queue: &Queue, kept: usize) {
     lower_priority();
     let mut memory = Vec::new();
     loop {
+        #[cfg(test)]
+        let before = memory.len();
         match queue.next((!memory.is_empty()).then_some(IDLE)) {
             Next::Job(job) => serve(queue, job, &mut memory),
             Next::Idle => release(&mut memory),
@@ -316,6 +343,11 @@ fn work(queue: &Queue, kept: usize) {
         }
         if memory.len() > kept {
             release(&mut memory);
+        }
+        #[cfg(test)]
+        {
+            queue.watch.blocks.fetch_add(memory.len(), Ordering::SeqCst);
+            queue.watch.blocks.fetch_sub(before, Ordering::SeqCst);
         }
     }
 }
@@ -343,7 +375,12 @@ pub(super) fn serve(queue: &Queue, job: Job, memory: &mut Vec<Block>) {
     } else {
         catch_unwind(AssertUnwindSafe(|| {
             queue.inject_fault();
-            compute(&task, memory)
+            #[cfg(test)]
+            queue.watch.begin();
+            let hash = compute(&task, memory);
+            #[cfg(test)]
+            queue.watch.working.fetch_sub(1, Ordering::SeqCst);
+            hash
         }))
         .unwrap_or_else(|_| Err("hashing panicked".to_owned()))
         .map_err(|detail| {

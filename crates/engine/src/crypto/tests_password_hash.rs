@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -157,4 +158,36 @@ async fn a_caller_who_waits_when_the_hasher_goes_is_let_go() {
     let waiting = hasher.submit(task(&hasher)).unwrap();
     drop(hasher);
     assert!(waiting.await.is_err());
+}
+
+/// Asks again and again, up to a bound, until `done`.
+fn until(done: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("it did not come");
+}
+
+#[tokio::test]
+async fn no_more_hashes_run_at_once_than_there_are_threads_and_idle_ones_hold_no_memory() {
+    for threads in [1, 3] {
+        let hasher = PasswordHasher::new(CHEAP, threads);
+        let watch = &hasher.queue.watch;
+        let (jobs, working) = {
+            let _held = watch.gate.lock().unwrap();
+            let jobs: Vec<_> = (0..20).map(|_| hasher.submit(task(&hasher)).unwrap()).collect();
+            until(|| watch.working.load(Ordering::SeqCst) >= threads);
+            (jobs, watch.working.load(Ordering::SeqCst))
+        };
+        assert_eq!(working, threads);
+        for job in jobs {
+            job.await.unwrap().unwrap();
+        }
+        assert_eq!((watch.most.load(Ordering::SeqCst), watch.working.load(Ordering::SeqCst)), (threads, 0));
+        until(|| watch.blocks.load(Ordering::SeqCst) > 0);
+        until(|| watch.blocks.load(Ordering::SeqCst) == 0);
+    }
 }
