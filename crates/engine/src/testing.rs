@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::outbox::{ClaimedDeliveries, ClaimedJobs};
+use crate::outbox::{Lane, Slots, Work};
 pub use crate::store::faults::{Fault, Faults};
 use crate::store::probe;
 
@@ -104,30 +104,30 @@ pub async fn execute(engine: &Engine, sql: &'static str) -> Result<u64> {
 /// A worker that has claimed what was due and then paused.
 pub struct PausedWorker {
     engine: Arc<Engine>,
-    jobs: ClaimedJobs,
-    deliveries: ClaimedDeliveries,
+    held: Vec<Work>,
 }
 
 impl PausedWorker {
     /// Claims what is due.
     pub async fn claim(engine: &Arc<Engine>) -> Result<Self> {
-        let (jobs, deliveries) = (crate::outbox::claim_jobs(engine).await?, crate::outbox::claim_deliveries(engine).await?);
-        Ok(Self { engine: engine.clone(), jobs, deliveries })
+        let mut held = Vec::new();
+        for lane in Lane::ALL {
+            held.extend(crate::outbox::claim(engine, lane, &mut Slots::new(lane)).await?);
+        }
+        Ok(Self { engine: engine.clone(), held })
     }
 
     /// How many jobs and deliveries it holds, or held.
     #[must_use]
     pub fn holds(&self) -> (usize, usize) {
-        (self.jobs.len(), self.deliveries.len())
+        let jobs = self.held.iter().filter(|work| matches!(work, Work::Job(..))).count();
+        (jobs, self.held.len() - jobs)
     }
 
     /// Goes on where it stopped, as if no time had passed.
     pub async fn resume(self) {
-        for (job, lease) in self.jobs {
-            crate::outbox::do_job(&self.engine, job, lease).await;
-        }
-        for (delivery, lease) in self.deliveries {
-            crate::outbox::do_delivery(&self.engine, delivery, lease).await;
+        for work in self.held {
+            crate::outbox::carry_out(&self.engine, work).await;
         }
     }
 }

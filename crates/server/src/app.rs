@@ -71,8 +71,9 @@ pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpList
     // The dispatcher goes on while the last requests finish, so that what they commit is looked at once more.
     let stop_dispatcher = CancellationToken::new();
     let dispatcher = TaskTracker::new();
-    dispatcher.spawn(outbox::run_jobs(engine.clone(), stop_dispatcher.clone()));
-    dispatcher.spawn(outbox::run_deliveries(engine.clone(), stop_dispatcher.clone()));
+    for lane in outbox::Lane::ALL {
+        dispatcher.spawn(outbox::run(engine.clone(), lane, stop_dispatcher.clone()));
+    }
     dispatcher.close();
     let graceful = GracefulShutdown::new();
     let guests = Guests::default();

@@ -5,32 +5,48 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lane::{Lane, Slots};
 use super::{Attempt, mail, webhook};
 use crate::Engine;
 use crate::error::Result;
+use crate::model::ids::TenantId;
 use crate::model::time::Timestamp;
 use crate::ops::{self, event::MAILER, password_reset};
-use crate::store::delivery::{ClaimedDelivery, Ending};
+use crate::store::delivery::{Channel, ClaimedDelivery, Ending};
 use crate::store::job::ClaimedJob;
-use crate::store::{self};
+use crate::store::{self, Reader, Tx};
 
-/// How long a worker may hold a job before another takes it.
-const JOB_LEASE: Duration = Duration::from_secs(30);
-/// As above for a delivery: longer than the longest conversation with a mail server.
-const DELIVERY_LEASE: Duration = Duration::from_secs(150);
-/// How many of one tenant's are claimed at once, so that a busy shop leaves room for the others.
-const PER_TENANT: i64 = 64;
-/// How many are under way at once.
-const IN_FLIGHT: usize = 128;
+/// How many tenants with work one look finds from where it begins.
+const TENANTS: i64 = 256;
 /// How often to look without having been woken.
 const POLL: Duration = Duration::from_secs(1);
+/// How long to rest at least between two looks that commits ask for, or four times what a look took: under load one look finds what many
+/// commits wrote, and a look past a long backlog of the other channel does not fill the processor.
+const REST: Duration = Duration::from_millis(10);
 /// How often expired rows are swept.
 const SWEEP: Duration = Duration::from_mins(1);
 /// How long a delivery is tried.
 const GIVE_UP: Duration = Duration::from_hours(72);
+
+/// A piece of work, and the lease under which it is held.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Job(ClaimedJob, String),
+    Delivery(ClaimedDelivery, String),
+}
+
+impl Work {
+    const fn tenant(&self) -> TenantId {
+        match self {
+            Self::Job(job, _) => job.tenant,
+            Self::Delivery(delivery, _) => delivery.tenant,
+        }
+    }
+}
 
 /// How long background work steps back for callers at a time; then it takes its turn, so that it never starves.
 const STEP_BACK: Duration = Duration::from_millis(50);
@@ -45,20 +61,26 @@ async fn step_back(engine: &Engine) {
     }
 }
 
-/// Does jobs until `stop`; then finishes what is under way.
-pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
+/// Does what is due in `lane` until `stop`; then finishes what is under way. The jobs' lane sweeps, too.
+pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
     // Tasks of their own: what only moved while this loop awaits it could hold the very connection that the loop waits for.
     let mut under_way = JoinSet::new();
+    let mut slots = Slots::new(lane);
+    let (mut look, mut rested) = (true, Instant::now());
     loop {
-        if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
+        if look && !stop.is_cancelled() && slots.roomy() {
+            look = false;
             step_back(&engine).await;
-            for (job, lease) in or_log(claim_jobs(&engine).await) {
-                let engine = engine.clone();
-                under_way.spawn(async move { do_job(&engine, job, lease).await });
+            let began = Instant::now();
+            for work in or_log(claim(&engine, lane, &mut slots).await) {
+                let (engine, tenant) = (engine.clone(), work.tenant());
+                let task = under_way.spawn(async move { carry_out(&engine, work).await });
+                slots.take(task.id(), tenant);
             }
+            rested = Instant::now() + REST.max(began.elapsed() * 4);
         }
-        if engine.clock.now().since(swept_at) >= SWEEP {
+        if lane == Lane::Jobs && engine.clock.now().since(swept_at) >= SWEEP {
             swept_at = engine.clock.now();
             or_log(ops::sweep::sweep(&engine).await);
         }
@@ -66,60 +88,23 @@ pub async fn run_jobs(engine: Arc<Engine>, stop: CancellationToken) {
             return;
         }
         tokio::select! {
-            Some(ended) = under_way.join_next() => or_log_panic(ended),
-            () = engine.outbox.jobs.notified() => {}
+            Some(ended) = under_way.join_next_with_id() => look |= slots.give_back(id_or_log(ended)),
+            // The bell is heard after the rest, so that a rest that is broken off leaves it ringing.
+            () = async { tokio::time::sleep_until(rested).await; engine.outbox.bell(lane).notified().await } => look = true,
             () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
-}
-
-/// Makes deliveries until `stop`; then finishes what is under way.
-pub async fn run_deliveries(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut under_way = JoinSet::new();
-    loop {
-        if !stop.is_cancelled() && under_way.len() < IN_FLIGHT / 2 {
-            step_back(&engine).await;
-            for (delivery, lease) in or_log(claim_deliveries(&engine).await) {
-                let engine = engine.clone();
-                under_way.spawn(async move { do_delivery(&engine, delivery, lease).await });
-            }
-        }
-        if stop.is_cancelled() && under_way.is_empty() {
-            return;
-        }
-        tokio::select! {
-            Some(ended) = under_way.join_next() => or_log_panic(ended),
-            () = engine.outbox.deliveries.notified() => {}
-            () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-        }
-    }
-}
-
-/// Does what is due now, and what that makes due, until nothing is. For tests; true if anything was done.
-pub async fn settle(engine: &Arc<Engine>) -> Result<bool> {
-    let mut any = false;
-    loop {
-        let jobs = claim_jobs(engine).await?;
-        let deliveries = claim_deliveries(engine).await?;
-        if jobs.is_empty() && deliveries.is_empty() {
-            return Ok(any);
-        }
-        any = true;
-        for (job, lease) in jobs {
-            do_job(engine, job, lease).await;
-        }
-        for (delivery, lease) in deliveries {
-            do_delivery(engine, delivery, lease).await;
+            () = tokio::time::sleep(POLL) => look = true,
         }
     }
 }
 
 /// A panic ends one piece of work; its lease runs out and it is tried again.
-fn or_log_panic(ended: std::result::Result<(), tokio::task::JoinError>) {
-    if let Err(e) = ended {
-        tracing::error!(error = %e, "a piece of work panicked");
+fn id_or_log(ended: std::result::Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(e) => {
+            tracing::error!(error = %e, "a piece of work panicked");
+            e.id()
+        }
     }
 }
 
@@ -130,54 +115,92 @@ fn or_log<T: Default>(outcome: Result<T>) -> T {
     })
 }
 
-/// Each with the lease under which it is held.
-pub(crate) type ClaimedJobs = Vec<(ClaimedJob, String)>;
-pub(crate) type ClaimedDeliveries = Vec<(ClaimedDelivery, String)>;
-
-pub(crate) async fn claim_jobs(engine: &Engine) -> Result<ClaimedJobs> {
-    let now = engine.clock.now();
-    let (lease, until) = (engine.rng.ulid(now).to_string(), now.after(JOB_LEASE));
-    let due = engine.db.read(move |reader| Box::pin(store::job::next_due(reader))).await?;
-    if due.is_none_or(|due| due > now) {
+/// Claims what is due in `lane` from every tenant in turn, each its share of the free slots, however much another has waiting.
+pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Result<Vec<Work>> {
+    let last = slots.last;
+    // Finding nothing costs a read and no write.
+    let due = engine.db.read(move |reader| Box::pin(due(reader, lane, last))).await?;
+    let shares = slots.shares(&due);
+    slots.more = shares.len() < due.len();
+    if shares.is_empty() {
         return Ok(Vec::new());
     }
-    let held = lease.clone();
-    let jobs = engine
-        .db
-        .write(move |tx| {
-            let lease = lease.clone();
-            Box::pin(async move { store::job::claim(tx, &lease, until, PER_TENANT).await })
-        })
-        .await?;
-    Ok(jobs.into_iter().map(|job| (job, held.clone())).collect())
-}
-
-pub(crate) async fn claim_deliveries(engine: &Engine) -> Result<ClaimedDeliveries> {
     let now = engine.clock.now();
-    let (lease, until) = (engine.rng.ulid(now).to_string(), now.after(DELIVERY_LEASE));
-    let due = engine.db.read(move |reader| Box::pin(store::delivery::next_due(reader))).await?;
-    if due.is_none_or(|due| due > now) {
-        return Ok(Vec::new());
-    }
-    let held = lease.clone();
-    let deliveries = engine
+    let input = Arc::new((shares, engine.rng.ulid(now).to_string(), now.after(lane.lease()), slots.free()));
+    let claimed = engine
         .db
         .write(move |tx| {
-            let lease = lease.clone();
-            Box::pin(async move { store::delivery::claim(tx, &lease, until, PER_TENANT).await })
+            let input = input.clone();
+            Box::pin(async move {
+                let (shares, lease, until, mut free) = (&input.0, &input.1, input.2, input.3);
+                let (mut claimed, mut last, mut more) = (Vec::new(), None, false);
+                for (tenant, share) in shares {
+                    let most = free.min(*share);
+                    let found = if most == 0 { Vec::new() } else { claim_of(tx, lane, *tenant, lease, until, most).await? };
+                    free -= found.len();
+                    // Who got all it may have got has more, maybe, or will be where the next claim begins.
+                    more |= found.len() == most;
+                    last = if most == 0 { last } else { Some(*tenant) };
+                    claimed.extend(found);
+                }
+                Ok((claimed, last, more))
+            })
         })
         .await?;
-    Ok(deliveries.into_iter().map(|delivery| (delivery, held.clone())).collect())
+    slots.last = claimed.1;
+    slots.more |= claimed.2;
+    Ok(claimed.0)
 }
 
-pub(crate) async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
+/// The tenants with work that is due, from behind `last` on and then from the start.
+async fn due(reader: &mut Reader, lane: Lane, last: Option<TenantId>) -> Result<Vec<TenantId>> {
+    let mut tenants: Vec<TenantId> = Vec::new();
+    for after in [last, None].into_iter().skip(usize::from(last.is_none())) {
+        let found = match lane {
+            Lane::Jobs => store::job::due(reader, after, TENANTS).await?,
+            Lane::Mail => store::delivery::due(reader, Channel::Mail, after, TENANTS).await?,
+            Lane::Webhooks => store::delivery::due(reader, Channel::Webhooks, after, TENANTS).await?,
+        };
+        for tenant in found {
+            if !tenants.contains(&tenant) {
+                tenants.push(tenant);
+            }
+        }
+    }
+    Ok(tenants)
+}
+
+async fn claim_of(tx: &mut Tx, lane: Lane, tenant: TenantId, lease: &str, until: Timestamp, most: usize) -> Result<Vec<Work>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let channel = match lane {
+        Lane::Jobs => {
+            let jobs = store::job::claim(tx, tenant, lease, until, most).await?;
+            return Ok(jobs.into_iter().map(|job| Work::Job(job, lease.to_owned())).collect());
+        }
+        Lane::Mail => Channel::Mail,
+        Lane::Webhooks => Channel::Webhooks,
+    };
+    let deliveries = store::delivery::claim(tx, channel, tenant, lease, until, most).await?;
+    Ok(deliveries.into_iter().map(|delivery| Work::Delivery(delivery, lease.to_owned())).collect())
+}
+
+/// Does one piece and acknowledges it, or has it tried again.
+pub(crate) async fn carry_out(engine: &Engine, work: Work) {
+    match work {
+        Work::Job(job, lease) => do_job(engine, job, lease).await,
+        Work::Delivery(delivery, lease) => do_delivery(engine, delivery, lease).await,
+    }
+}
+
+async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
     let outcome = match ops::tenant::by_id(engine, job.tenant).await {
         Ok(Some(tenant)) if job.kind == password_reset::JOB => password_reset::issue(engine, &tenant, job.clone(), &lease).await,
         // A tenant that was closed, or a kind that this version does not know: nothing can come of it.
         Ok(_) => drop_job(engine, job.clone(), lease.clone()).await,
         Err(e) => Err(e),
     };
-    engine.outbox.deliveries.notify_one();
+    engine.outbox.bell(Lane::Mail).notify_one();
+    engine.outbox.bell(Lane::Webhooks).notify_one();
     if let Err(e) = outcome {
         tracing::warn!(error = %e, job = %job.id, attempts = job.attempts, "a job failed and will be tried again");
         let due = retry_at(engine, job.attempts, None);
@@ -204,7 +227,7 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
     Ok(())
 }
 
-pub(crate) async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) {
+async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) {
     let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
     let given_up = engine.clock.now().since(delivery.created_at) > GIVE_UP;
     let attempt = match attempt {

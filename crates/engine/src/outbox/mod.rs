@@ -1,6 +1,7 @@
 //! What runs after commit: jobs are done, deliveries are made.
 
 mod dispatcher;
+mod lane;
 mod mail;
 mod webhook;
 
@@ -8,23 +9,36 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+pub use dispatcher::run;
 #[cfg(feature = "testing")]
-pub(crate) use dispatcher::{ClaimedDeliveries, ClaimedJobs, claim_deliveries, claim_jobs, do_delivery, do_job};
-pub use dispatcher::{run_deliveries, run_jobs, settle};
+pub(crate) use dispatcher::{Work, carry_out, claim};
+pub use lane::Lane;
+#[cfg(feature = "testing")]
+pub(crate) use lane::Slots;
 
 /// Tells the dispatcher that something was committed. Without it the dispatcher still looks by itself, a little later.
 #[derive(Clone, Default)]
 pub struct Outbox {
     jobs: Arc<Notify>,
-    deliveries: Arc<Notify>,
+    mail: Arc<Notify>,
+    webhooks: Arc<Notify>,
     senders: mail::Senders,
 }
 
 impl Outbox {
     /// Call after a commit that wrote a job or an event.
     pub fn wake(&self) {
-        self.jobs.notify_one();
-        self.deliveries.notify_one();
+        for lane in Lane::ALL {
+            self.bell(lane).notify_one();
+        }
+    }
+
+    fn bell(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Jobs => &self.jobs,
+            Lane::Mail => &self.mail,
+            Lane::Webhooks => &self.webhooks,
+        }
     }
 }
 

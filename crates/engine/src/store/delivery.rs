@@ -1,5 +1,6 @@
 //! Deliveries: one event on its way to one subscriber.
 
+use super::job::Holder;
 use super::value::{FromRow, Row};
 use super::{Reader, Tx, statements};
 use crate::error::Result;
@@ -8,28 +9,48 @@ use crate::model::time::Timestamp;
 
 statements! {
     INSERT = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, created_at) VALUES ($1, $2, $3, $4, 'waiting', $5, 0, $5)";
-    CLAIM = "UPDATE deliveries SET due_at = $2, lease = $3, attempts = attempts + 1 WHERE (tenant_id, id) IN (
-        SELECT tenant_id, id FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, id) AS place FROM (
-            SELECT tenant_id, id, due_at FROM deliveries WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at, tenant_id, id LIMIT 512) AS due) AS ranked
-        WHERE place <= $4)
+    // As for jobs. The index does not know the channel, so what is due of the other one is passed over row by row, but of this tenant only.
+    DUE = "SELECT tenant_id FROM (WITH RECURSIVE holders (tenant_id) AS (
+            SELECT MIN(tenant_id) FROM deliveries WHERE state = 'waiting' AND tenant_id > $1
+            UNION ALL SELECT (SELECT MIN(later.tenant_id) FROM deliveries AS later WHERE later.state = 'waiting' AND later.tenant_id > holders.tenant_id)
+                FROM holders WHERE holders.tenant_id IS NOT NULL)
+        SELECT tenant_id FROM holders WHERE tenant_id IS NOT NULL) AS found
+        WHERE (SELECT due_at FROM deliveries WHERE deliveries.tenant_id = found.tenant_id AND state = 'waiting' AND due_at <= $2
+            AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT 1) IS NOT NULL LIMIT $4";
+    CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND state = 'waiting' AND due_at <= $2
+            AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT $4)
+        UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
         RETURNING tenant_id, id, event_id, subscriber, attempts, created_at";
     FINISH = "UPDATE deliveries SET state = $4, answer = $5, done_at = $6, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     RESCHEDULE = "UPDATE deliveries SET due_at = $4, answer = $5, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     WAITING = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'";
-    NEXT_DUE = "SELECT MIN(due_at) FROM deliveries WHERE state = 'waiting'";
     SWEEP = "DELETE FROM deliveries WHERE tenant_id = $1 AND id IN (
         SELECT id FROM deliveries WHERE tenant_id = $1 AND id < $2 AND state <> 'waiting' ORDER BY id LIMIT 500)";
 }
 
 /// As for jobs: on PostgreSQL two workers must not wait for each other.
-const CLAIM_POSTGRES: &str = "UPDATE deliveries SET due_at = $2, lease = $3, attempts = attempts + 1 WHERE (tenant_id, id) IN (
-    SELECT tenant_id, id FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, id) AS place FROM (
-        SELECT tenant_id, id, due_at FROM deliveries WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at, tenant_id, id LIMIT 512
-        FOR UPDATE SKIP LOCKED) AS due) AS ranked
-    WHERE place <= $4)
+const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND state = 'waiting' AND due_at <= $2
+        AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
+    UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
     RETURNING tenant_id, id, event_id, subscriber, attempts, created_at";
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
+
+/// What a delivery goes over. One does not wait for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    Mail,
+    Webhooks,
+}
+
+impl Channel {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Webhooks => "webhooks",
+        }
+    }
+}
 
 /// A delivery that this worker holds until its lease ends.
 #[derive(Debug, Clone)]
@@ -79,11 +100,17 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: DeliveryId, event: EventI
     Ok(())
 }
 
-/// Claims what is due, at most `per_tenant` deliveries of one tenant, until `lease_until`.
-pub async fn claim(tx: &mut Tx, lease: &str, lease_until: Timestamp, per_tenant: i64) -> Result<Vec<ClaimedDelivery>> {
+/// The tenants that have deliveries over `channel` that are due, at most `most` of them, in the order of their ids from behind `after` on.
+pub async fn due(reader: &mut Reader, channel: Channel, after: Option<TenantId>, most: i64) -> Result<Vec<TenantId>> {
+    let values = [after.map_or_else(|| "".into(), Into::into), reader.now().into(), channel.as_str().into(), most.into()];
+    Ok(reader.all::<Holder>(DUE, &values).await?.into_iter().map(|holder| holder.0).collect())
+}
+
+/// Claims what is due of one tenant over `channel`, the oldest first and at most `most`, until `lease_until`.
+pub async fn claim(tx: &mut Tx, channel: Channel, tenant: TenantId, lease: &str, lease_until: Timestamp, most: i64) -> Result<Vec<ClaimedDelivery>> {
     let sql = if tx.is_postgres() { CLAIM_POSTGRES } else { CLAIM };
     let now = tx.now();
-    tx.returning_all(sql, &[now.into(), lease_until.into(), lease.into(), per_tenant.into()]).await
+    tx.returning_all(sql, &[tenant.into(), now.into(), channel.as_str().into(), most.into(), lease_until.into(), lease.into()]).await
 }
 
 /// Ends the delivery. False: the lease is no longer ours.
@@ -102,11 +129,6 @@ pub async fn reschedule(tx: &mut Tx, delivery: &ClaimedDelivery, lease: &str, du
 /// How many deliveries are not done, of all tenants.
 pub async fn waiting(reader: &mut Reader) -> Result<i64> {
     Ok(reader.one::<(i64,)>(WAITING, &[]).await?.map_or(0, |(n,)| n))
-}
-
-/// When the next delivery may be claimed.
-pub async fn next_due(reader: &mut Reader) -> Result<Option<Timestamp>> {
-    Ok(reader.one::<(Option<i64>,)>(NEXT_DUE, &[]).await?.and_then(|(t,)| t).map(Timestamp::from_micros))
 }
 
 /// Deletes deliveries that were made before `until` and are done, a batch of them. An id begins with its time.

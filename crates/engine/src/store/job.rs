@@ -12,20 +12,27 @@ statements! {
         ON CONFLICT (tenant_id, kind) DO UPDATE SET waiting = backlogs.waiting + 1 WHERE backlogs.waiting < $3";
     RELEASE = "UPDATE backlogs SET waiting = waiting - 1 WHERE tenant_id = $1 AND kind = $2 AND waiting > 0";
     INSERT = "INSERT INTO jobs (tenant_id, id, kind, payload, due_at, attempts, created_at) VALUES ($1, $2, $3, $4, $5, 0, $5)";
-    CLAIM = "UPDATE jobs SET due_at = $2, lease = $3, attempts = attempts + 1 WHERE (tenant_id, id) IN (
-        SELECT tenant_id, id FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, id) AS place FROM (
-            SELECT tenant_id, id, due_at FROM jobs WHERE due_at <= $1 ORDER BY due_at, tenant_id, id LIMIT 512) AS due) AS ranked WHERE place <= $4)
+    // The tenants with a job that is due. A step of the recursion is one look into the index `jobs_due`, whatever a tenant's backlog,
+    // and so is the question whether its first job is due; EXISTS would leave PostgreSQL free to read all jobs instead.
+    DUE = "SELECT tenant_id FROM (WITH RECURSIVE holders (tenant_id) AS (
+            SELECT MIN(tenant_id) FROM jobs WHERE tenant_id > $1
+            UNION ALL SELECT (SELECT MIN(later.tenant_id) FROM jobs AS later WHERE later.tenant_id > holders.tenant_id) FROM holders WHERE holders.tenant_id IS NOT NULL)
+        SELECT tenant_id FROM holders WHERE tenant_id IS NOT NULL) AS found
+        WHERE (SELECT due_at FROM jobs WHERE jobs.tenant_id = found.tenant_id ORDER BY due_at, id LIMIT 1) <= $2 LIMIT $3";
+    CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE tenant_id = $1 AND due_at <= $2 ORDER BY due_at, id LIMIT $3)
+        UPDATE jobs SET due_at = $4, lease = $5, attempts = attempts + 1 WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
         RETURNING tenant_id, id, kind, payload, attempts, created_at";
     FINISH = "DELETE FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease = $3";
     RESCHEDULE = "UPDATE jobs SET due_at = $4, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3";
     WAITING = "SELECT COUNT(*) FROM jobs";
-    NEXT_DUE = "SELECT MIN(due_at) FROM jobs";
 }
 
-/// The claim on PostgreSQL: two workers that claim at once must not wait for each other's rows. SQLite has one writer and no such clause.
-const CLAIM_POSTGRES: &str = "UPDATE jobs SET due_at = $2, lease = $3, attempts = attempts + 1 WHERE (tenant_id, id) IN (
-    SELECT tenant_id, id FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY due_at, id) AS place FROM (
-        SELECT tenant_id, id, due_at FROM jobs WHERE due_at <= $1 ORDER BY due_at, tenant_id, id LIMIT 512 FOR UPDATE SKIP LOCKED) AS due) AS ranked WHERE place <= $4)
+/// The claim on PostgreSQL, where two workers that claim at once must not wait for each other's rows. SQLite has one writer and no such clause.
+/// What is due is chosen once: chosen again for another row, it would be other rows, and more would be claimed than asked for.
+/// As an array, because PostgreSQL takes `IN` as a reason to read everything the tenant has.
+const CLAIM_POSTGRES: &str =
+    "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE tenant_id = $1 AND due_at <= $2 ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+    UPDATE jobs SET due_at = $4, lease = $5, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
     RETURNING tenant_id, id, kind, payload, attempts, created_at";
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
@@ -48,6 +55,15 @@ impl FromRow for ClaimedJob {
     }
 }
 
+/// A tenant that has work.
+pub(super) struct Holder(pub TenantId);
+
+impl FromRow for Holder {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self(row.id(0)?))
+    }
+}
+
 /// Appends a job, unless `most` of its kind wait already. False: refused, nothing was changed.
 pub async fn append(tx: &mut Tx, tenant: TenantId, id: JobId, kind: &str, payload: &str, most: i64) -> Result<bool> {
     if tx.exec(RESERVE, &[tenant.into(), kind.into(), most.into()]).await? == 0 {
@@ -58,11 +74,17 @@ pub async fn append(tx: &mut Tx, tenant: TenantId, id: JobId, kind: &str, payloa
     Ok(true)
 }
 
-/// Claims what is due, at most `per_tenant` jobs of one tenant, until `lease_until`.
-pub async fn claim(tx: &mut Tx, lease: &str, lease_until: Timestamp, per_tenant: i64) -> Result<Vec<ClaimedJob>> {
+/// The tenants that have jobs that are due, at most `most` of them, in the order of their ids from behind `after` on.
+pub async fn due(reader: &mut Reader, after: Option<TenantId>, most: i64) -> Result<Vec<TenantId>> {
+    let values = [after.map_or_else(|| "".into(), Into::into), reader.now().into(), most.into()];
+    Ok(reader.all::<Holder>(DUE, &values).await?.into_iter().map(|holder| holder.0).collect())
+}
+
+/// Claims what is due of one tenant, the oldest first and at most `most`, until `lease_until`.
+pub async fn claim(tx: &mut Tx, tenant: TenantId, lease: &str, lease_until: Timestamp, most: i64) -> Result<Vec<ClaimedJob>> {
     let sql = if tx.is_postgres() { CLAIM_POSTGRES } else { CLAIM };
     let now = tx.now();
-    tx.returning_all(sql, &[now.into(), lease_until.into(), lease.into(), per_tenant.into()]).await
+    tx.returning_all(sql, &[tenant.into(), now.into(), most.into(), lease_until.into(), lease.into()]).await
 }
 
 /// Ends the job. False: the lease is no longer ours, somebody else has the job, and nothing of it may be done here.
@@ -82,9 +104,4 @@ pub async fn reschedule(tx: &mut Tx, job: &ClaimedJob, lease: &str, due_at: Time
 /// How many jobs there are, of all tenants.
 pub async fn waiting(reader: &mut Reader) -> Result<i64> {
     Ok(reader.one::<(i64,)>(WAITING, &[]).await?.map_or(0, |(n,)| n))
-}
-
-/// When the next job may be claimed.
-pub async fn next_due(reader: &mut Reader) -> Result<Option<Timestamp>> {
-    Ok(reader.one::<(Option<i64>,)>(NEXT_DUE, &[]).await?.and_then(|(t,)| t).map(Timestamp::from_micros))
 }

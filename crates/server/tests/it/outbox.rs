@@ -1,5 +1,6 @@
 //! What happens after the commit: leases, mail and webhooks.
 
+mod fair;
 mod lease;
 mod mail;
 mod webhook;

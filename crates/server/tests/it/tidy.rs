@@ -25,12 +25,10 @@ const DRIVER_USERS: &[&str] = &[];
 /// The tables that belong to no tenant.
 const SHARED_TABLES: &[&str] = &["tenants", "tenant_hosts", "schema_migrations", "store_state"];
 /// SQL that names a tenant's table and no `tenant_id`: the file and a piece of the statement. Only what the dispatcher asks belongs here:
-/// claims over a due index, when the next is due, and how much waits.
+/// how much waits.
 const CROSS_TENANT_SQL: &[(&str, &str)] = &[
     ("crates/engine/src/store/delivery.rs", "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'"),
-    ("crates/engine/src/store/delivery.rs", "SELECT MIN(due_at) FROM deliveries WHERE state = 'waiting'"),
     ("crates/engine/src/store/job.rs", "SELECT COUNT(*) FROM jobs"),
-    ("crates/engine/src/store/job.rs", "SELECT MIN(due_at) FROM jobs"),
 ];
 /// Keys and indexes that do not begin with `tenant_id`, besides due indexes `(due_at, tenant_id, …)`: a piece of the statement.
 const CROSS_TENANT_KEYS: &[&str] = &[];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{ALMOST, Fixture, MINUTE, RACERS, SECOND};
 use crate::model::ids::{DeliveryId, EventId, TenantId};
-use crate::store::delivery::{self, ClaimedDelivery, Ending};
+use crate::store::delivery::{self, Channel, ClaimedDelivery, Ending};
 
 each_db! {
     a_claimed_delivery_is_nobody_elses_until_its_lease_ends
@@ -14,6 +14,7 @@ each_db! {
     each_ending_is_kept
     of_many_finishes_one_wins
     only_the_holder_of_the_lease_reschedules_a_delivery
+    a_backlog_keeps_neither_mail_nor_another_tenant_from_the_first_claim
 }
 
 async fn insert(f: &Fixture, tenant: TenantId) -> DeliveryId {
@@ -23,8 +24,21 @@ async fn insert(f: &Fixture, tenant: TenantId) -> DeliveryId {
 }
 
 async fn claim(f: &Fixture, lease: &'static str, most: i64) -> Vec<ClaimedDelivery> {
+    claim_over(f, Channel::Mail, lease, most).await
+}
+
+/// Claims from every tenant with due work, as the dispatcher does.
+async fn claim_over(f: &Fixture, channel: Channel, lease: &'static str, most: i64) -> Vec<ClaimedDelivery> {
     let until = f.in_a_minute();
-    commit!(f, |tx| delivery::claim(tx, lease, until, most).await)
+    let mut claimed = Vec::new();
+    for tenant in due(f, channel).await {
+        claimed.extend(commit!(f, |tx| delivery::claim(tx, channel, tenant, lease, until, most).await));
+    }
+    claimed
+}
+
+async fn due(f: &Fixture, channel: Channel) -> Vec<TenantId> {
+    look!(f, |r| delivery::due(r, channel, None, 100).await)
 }
 
 async fn claim_one(f: &Fixture, lease: &'static str) -> &'static ClaimedDelivery {
@@ -36,13 +50,12 @@ async fn claim_one(f: &Fixture, lease: &'static str) -> &'static ClaimedDelivery
 async fn a_claimed_delivery_is_nobody_elses_until_its_lease_ends(f: &Fixture) {
     let (acme, now, event): (_, _, EventId) = (f.acme, f.clock.now(), f.id());
     let id = f.id();
-    assert_eq!(look!(f, |r| delivery::next_due(r).await), None);
-    commit!(f, |tx| delivery::insert(tx, acme, id, event, "webhook:1").await);
-    assert_eq!(look!(f, |r| delivery::next_due(r).await), Some(now));
+    commit!(f, |tx| delivery::insert(tx, acme, id, event, "mail").await);
+    assert_eq!(due(f, Channel::Mail).await, [acme]);
     let first = claim_one(f, "one").await;
-    assert_eq!((first.tenant, first.id, first.event, first.subscriber.as_str()), (acme, id, event, "webhook:1"));
+    assert_eq!((first.tenant, first.id, first.event, first.subscriber.as_str()), (acme, id, event, "mail"));
     assert_eq!((first.attempts, first.created_at), (1, now));
-    assert_eq!(look!(f, |r| delivery::next_due(r).await), Some(f.in_a_minute()));
+    assert!(due(f, Channel::Mail).await.is_empty());
     f.clock.advance(ALMOST);
     assert!(claim(f, "two", 1).await.is_empty());
     f.clock.advance(SECOND);
@@ -69,8 +82,9 @@ async fn of_many_claims_no_delivery_is_claimed_twice(f: &Fixture) {
     for _ in 0..30 {
         all.insert(insert(f, f.acme).await);
     }
-    let until = f.in_a_minute();
-    let claimed = f.race(move |tx| Box::pin(delivery::claim(tx, "w", until, 2))).await;
+    let (acme, until) = (f.acme, f.in_a_minute());
+    let claimed = f.race(move |tx| Box::pin(delivery::claim(tx, Channel::Mail, acme, "w", until, 2))).await;
+    assert!(claimed.iter().all(|deliveries| deliveries.len() <= 2), "more than asked for");
     let ids: Vec<_> = claimed.into_iter().flatten().map(|delivery| delivery.id).collect();
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "claimed twice");
     let rest = claim(f, "w", 100).await;
@@ -92,7 +106,7 @@ async fn only_the_holder_of_the_lease_ends_a_delivery(f: &Fixture) {
     f.clock.advance(MINUTE);
     assert!(claim(f, "w", 1).await.is_empty(), "what has ended is not claimed again");
     assert_eq!(look!(f, |r| delivery::waiting(r).await), 0);
-    assert_eq!(look!(f, |r| delivery::next_due(r).await), None);
+    assert!(due(f, Channel::Mail).await.is_empty());
 }
 
 async fn each_ending_is_kept(f: &Fixture) {
@@ -132,4 +146,26 @@ async fn only_the_holder_of_the_lease_reschedules_a_delivery(f: &Fixture) {
     assert_eq!(again.attempts, 2);
     assert!(commit!(f, |tx| delivery::finish(tx, again, "w", Ending::Dead, "550").await));
     assert!(!commit!(f, |tx| delivery::reschedule(tx, again, "w", due, "450").await), "it has ended");
+}
+
+async fn a_backlog_keeps_neither_mail_nor_another_tenant_from_the_first_claim(f: &Fixture) {
+    let (acme, other, event): (_, _, EventId) = (f.acme, f.other, f.id());
+    let ids: &'static [DeliveryId] = Box::leak((0..2_000).map(|_| f.id()).collect());
+    commit!(f, |tx| {
+        for id in ids {
+            delivery::insert(tx, acme, *id, event, "webhook:1").await?;
+        }
+        Ok(())
+    });
+    assert!(due(f, Channel::Mail).await.is_empty());
+    f.clock.advance(SECOND);
+    let (mail, others, hook) = (insert(f, acme).await, insert(f, other).await, f.id());
+    commit!(f, |tx| delivery::insert(tx, other, hook, event, "webhook:2").await);
+    let claimed = claim_over(f, Channel::Mail, "m", 16).await;
+    assert_eq!(claimed.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [mail, others]);
+    let claimed = claim_over(f, Channel::Webhooks, "w", 16).await;
+    let first: BTreeSet<_> = ids[..16].iter().copied().chain([hook]).collect();
+    assert_eq!(claimed.iter().map(|delivery| delivery.id).collect::<BTreeSet<_>>(), first);
+    assert_eq!(look!(f, |r| delivery::due(r, Channel::Webhooks, Some(acme), 100).await), [] as [TenantId; 0]);
+    assert_eq!(due(f, Channel::Webhooks).await, [acme]);
 }

@@ -5,8 +5,8 @@ use serde_json::{Map, json};
 use super::{Fixture, MINUTE, SECOND, on_purpose};
 use crate::model::event::{Event, EventName};
 use crate::model::ids::DeliveryId;
-use crate::store::delivery::Ending;
-use crate::store::{delivery, event};
+use crate::store::delivery::{self, Channel, Ending};
+use crate::store::event;
 
 each_db! {
     an_event_is_found_by_its_tenant_alone
@@ -36,8 +36,8 @@ async fn every_subscriber_gets_a_delivery(f: &Fixture) {
     let ids: [DeliveryId; 2] = [f.id(), f.id()];
     commit!(f, |tx| event::append(tx, acme, sample, &[(ids[0], "mail".into()), (ids[1], "webhook:1".into())]).await);
     let until = f.in_a_minute();
-    let mut claimed = commit!(f, |tx| delivery::claim(tx, "w", until, 9).await);
-    claimed.sort_by_key(|delivery| delivery.id);
+    let mut claimed = commit!(f, |tx| delivery::claim(tx, Channel::Mail, acme, "w", until, 9).await);
+    claimed.extend(commit!(f, |tx| delivery::claim(tx, Channel::Webhooks, acme, "w", until, 9).await));
     let found: Vec<_> = claimed.iter().map(|d| (d.tenant, d.id, d.event, d.subscriber.as_str())).collect();
     assert_eq!(found, [(acme, ids[0], sample.id, "mail"), (acme, ids[1], sample.id, "webhook:1")]);
 }
@@ -62,7 +62,8 @@ async fn a_sweep_takes_old_events_that_nobody_waits_for(f: &Fixture) {
     commit!(f, |tx| event::append(tx, acme, told, &[(ids[0], "mail".into())]).await);
     commit!(f, |tx| event::append(tx, acme, unheard, &[]).await);
     let until = f.in_a_minute();
-    let held: &'static delivery::ClaimedDelivery = Box::leak(Box::new(commit!(f, |tx| delivery::claim(tx, "w", until, 9).await).remove(0)));
+    let held: &'static delivery::ClaimedDelivery =
+        Box::leak(Box::new(commit!(f, |tx| delivery::claim(tx, Channel::Mail, acme, "w", until, 9).await).remove(0)));
     assert!(commit!(f, |tx| delivery::finish(tx, held, "w", Ending::Delivered, "250").await));
     commit!(f, |tx| event::append(tx, acme, waiting, &[(ids[1], "mail".into())]).await);
     let made = f.clock.now();

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{ALMOST, Fixture, MINUTE, RACERS, SECOND};
 use crate::model::ids::{JobId, TenantId};
-use crate::model::time::Timestamp;
 use crate::store::job::{self, ClaimedJob};
 
 each_db! {
@@ -16,7 +15,8 @@ each_db! {
     only_the_holder_of_the_lease_ends_a_job
     of_many_finishes_one_wins
     only_the_holder_of_the_lease_reschedules_a_job
-    the_next_due_time_is_the_earliest
+    a_backlog_keeps_no_other_tenant_from_the_first_claim
+    the_tenants_that_are_due_are_found_in_order
 }
 
 async fn append(f: &Fixture, tenant: TenantId) -> JobId {
@@ -25,9 +25,18 @@ async fn append(f: &Fixture, tenant: TenantId) -> JobId {
     id
 }
 
+/// Claims from every tenant with due work, as the dispatcher does.
 async fn claim(f: &Fixture, lease: &'static str, most: i64) -> Vec<ClaimedJob> {
     let until = f.in_a_minute();
-    commit!(f, |tx| job::claim(tx, lease, until, most).await)
+    let mut claimed = Vec::new();
+    for tenant in due(f, None).await {
+        claimed.extend(commit!(f, |tx| job::claim(tx, tenant, lease, until, most).await));
+    }
+    claimed
+}
+
+async fn due(f: &Fixture, after: Option<TenantId>) -> Vec<TenantId> {
+    look!(f, |r| job::due(r, after, 100).await)
 }
 
 async fn claim_one(f: &Fixture, lease: &'static str) -> &'static ClaimedJob {
@@ -98,8 +107,9 @@ async fn of_many_claims_no_job_is_claimed_twice(f: &Fixture) {
     for _ in 0..30 {
         all.insert(append(f, f.acme).await);
     }
-    let until = f.in_a_minute();
-    let claimed = f.race(move |tx| Box::pin(job::claim(tx, "w", until, 2))).await;
+    let (acme, until) = (f.acme, f.in_a_minute());
+    let claimed = f.race(move |tx| Box::pin(job::claim(tx, acme, "w", until, 2))).await;
+    assert!(claimed.iter().all(|jobs| jobs.len() <= 2), "more than asked for");
     let ids: Vec<_> = claimed.into_iter().flatten().map(|job| job.id).collect();
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "claimed twice");
     let rest = claim(f, "w", 100).await;
@@ -143,15 +153,36 @@ async fn only_the_holder_of_the_lease_reschedules_a_job(f: &Fixture) {
     assert_eq!(claim_one(f, "w").await.attempts, 2);
 }
 
-async fn the_next_due_time_is_the_earliest(f: &Fixture) {
-    let next = async || look!(f, |r| job::next_due(r).await);
-    assert_eq!(next().await, None);
-    let start = f.clock.now();
-    append(f, f.other).await;
+async fn a_backlog_keeps_no_other_tenant_from_the_first_claim(f: &Fixture) {
+    let (acme, other, ids) = (f.acme, f.other, Box::leak(Box::new((0..2_000).map(|_| f.id()).collect::<Vec<JobId>>())));
+    let ids: &'static [JobId] = ids;
+    commit!(f, |tx| {
+        for id in ids {
+            assert!(job::append(tx, acme, *id, "mail", "{}", 2_000).await?);
+        }
+        Ok(())
+    });
     f.clock.advance(SECOND);
+    let single = append(f, other).await;
+    assert_eq!(due(f, None).await, [acme, other]);
+    let claimed = claim(f, "w", 64).await;
+    assert_eq!(claimed.iter().filter(|job| job.tenant == acme).count(), 64);
+    assert_eq!(claimed.iter().filter(|job| job.tenant == other).map(|job| job.id).collect::<Vec<_>>(), [single]);
+}
+
+async fn the_tenants_that_are_due_are_found_in_order(f: &Fixture) {
+    assert!(due(f, None).await.is_empty());
+    append(f, f.other).await;
+    assert_eq!(due(f, None).await, [f.other]);
     append(f, f.acme).await;
-    assert_eq!(next().await, Some(start));
-    assert_eq!(look!(f, |r| job::waiting(r).await), 2);
-    claim(f, "w", 5).await;
-    assert_eq!(next().await, Some(Timestamp::after(start, MINUTE + SECOND)), "the end of the lease");
+    append(f, f.acme).await;
+    assert_eq!(due(f, None).await, [f.acme, f.other]);
+    assert_eq!(look!(f, |r| job::due(r, None, 1).await), [f.acme]);
+    assert_eq!(due(f, Some(f.acme)).await, [f.other]);
+    assert!(due(f, Some(f.other)).await.is_empty());
+    assert_eq!(claim(f, "w", 1).await.len(), 2);
+    assert_eq!(due(f, None).await, [f.acme], "what is held is not due");
+    assert_eq!(look!(f, |r| job::waiting(r).await), 3);
+    f.clock.advance(MINUTE);
+    assert_eq!(due(f, None).await, [f.acme, f.other], "the leases have ended");
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use vestibule_engine::model::tenant::{Secret, Webhook};
 
@@ -19,6 +20,7 @@ pub struct WebhookSink {
     base: String,
     key: Vec<u8>,
     state: Arc<Mutex<State>>,
+    hanging: watch::Sender<bool>,
     accepting: AbortHandle,
 }
 
@@ -42,9 +44,10 @@ impl WebhookSink {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
+        let hanging = watch::Sender::new(false);
         #[expect(clippy::disallowed_methods, reason = "the receiving end lives beside the product's tasks")]
-        let accepting = tokio::spawn(accept(listener, state.clone())).abort_handle();
-        Self { base, key: (0..32).collect(), state, accepting }
+        let accepting = tokio::spawn(accept(listener, state.clone(), hanging.subscribe())).abort_handle();
+        Self { base, key: (0..32).collect(), state, hanging, accepting }
     }
 
     /// A subscription of `events` at `path`.
@@ -59,6 +62,11 @@ impl WebhookSink {
     /// The next answers: each the head of an HTTP/1.1 answer after its version, `302 Found\r\nLocation: /x`, say.
     pub fn answer(&self, heads: &[&'static str]) {
         self.state.lock().unwrap().answers.extend(heads);
+    }
+
+    /// Whether calls are taken and not answered.
+    pub fn hang(&self, hang: bool) {
+        self.hanging.send_replace(hang);
     }
 
     pub fn calls(&self) -> Vec<Received> {
@@ -103,15 +111,15 @@ impl Received {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
+async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, hanging: watch::Receiver<bool>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, state.clone()));
+        connections.spawn(serve(stream, state.clone(), hanging.clone()));
     }
 }
 
 /// One request and one answer; then the connection is closed.
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut hanging: watch::Receiver<bool>) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     let (head, start) = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -136,6 +144,8 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Resu
         state.calls.push(Received { path, headers, body: bytes[start..start + length].to_vec() });
         state.answers.pop_front().unwrap_or("200 OK")
     };
+    // Who hung it up has gone when the test ends.
+    let _ = hanging.wait_for(|hanging| !hanging).await;
     stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     stream.shutdown().await
 }
