@@ -21,15 +21,14 @@ impl Lane {
     /// How many may be under way at once, of all tenants.
     const fn most(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail | Self::Webhooks => 256,
+            Self::Jobs | Self::Mail | Self::Webhooks => 1024,
         }
     }
 
     /// As above, of one tenant. Jobs wait for nobody but the database; a mail server or a webhook may hang, and what hangs must leave room.
     const fn most_of_one(self) -> usize {
         match self {
-            Self::Jobs => 128,
-            Self::Mail => 32,
+            Self::Jobs | Self::Mail => 128,
             Self::Webhooks => 16,
         }
     }
@@ -130,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_of_tenants_shares_what_is_free() {
         let slots = Slots::new(Lane::Jobs);
-        let crowd: Vec<_> = (0..1_000).map(tenant).collect();
+        let crowd: Vec<_> = (0..2_000).map(tenant).collect();
         let shares = slots.shares(&crowd);
         assert_eq!(shares.len(), slots.free());
         assert!(shares.iter().all(|(_, share)| *share == 1));
