@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use vestibule_engine::model::customer::{Change, Customer, Profile};
+use vestibule_engine::model::customer::{Change, Customer, METADATA_BYTES, Profile};
 use vestibule_engine::ops;
 use vestibule_engine::provider::emailpass;
 
@@ -18,8 +18,6 @@ use crate::extract::tenant::CurrentTenant;
 
 /// Longest text in a customer's field, in characters.
 const TEXT: usize = 1_000;
-/// Largest `metadata`, in bytes of JSON.
-const METADATA_BYTES: usize = 16 * 1024;
 
 /// `POST /store/customers`: the caller's login becomes a customer.
 pub async fn create(
