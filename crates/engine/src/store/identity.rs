@@ -2,7 +2,7 @@
 
 use ulid::Ulid;
 
-use super::value::{FromRow, Row};
+use super::value::{FromRow, Row, Val};
 use super::{Reader, Tx, statements};
 use crate::error::Result;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
@@ -60,9 +60,13 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: IdentityId, key: &Identit
     Ok(tx.exec(INSERT, &values).await? == 1)
 }
 
+/// What names a login, in the order of its unique index: `$1` to `$5`.
+fn key_values(tenant: TenantId, key: &IdentityKey) -> [Val; 5] {
+    [tenant.into(), key.actor_type.as_str().into(), (&key.provider).into(), (&key.issuer).into(), (&key.entity_id).into()]
+}
+
 pub async fn by_key(reader: &mut Reader, tenant: TenantId, key: &IdentityKey) -> Result<Option<Identity>> {
-    let values = [tenant.into(), key.actor_type.as_str().into(), (&key.provider).into(), (&key.issuer).into(), (&key.entity_id).into()];
-    reader.one(BY_KEY, &values).await
+    reader.one(BY_KEY, &key_values(tenant, key)).await
 }
 
 pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: IdentityId) -> Result<Option<Identity>> {
@@ -90,17 +94,7 @@ pub async fn replace_hash(tx: &mut Tx, tenant: TenantId, id: IdentityId, old: &s
 /// Gives a login without an actor to `actor_id`, with a new address and password. `None`: there is no such login, or it has an actor.
 pub async fn adopt(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, address: &str, hash: &str, actor_id: &str) -> Result<Option<IdentityId>> {
     let now = tx.now();
-    let values = [
-        tenant.into(),
-        key.actor_type.as_str().into(),
-        (&key.provider).into(),
-        (&key.issuer).into(),
-        (&key.entity_id).into(),
-        address.into(),
-        hash.into(),
-        actor_id.into(),
-        now.into(),
-    ];
+    let values = [key_values(tenant, key).as_slice(), &[address.into(), hash.into(), actor_id.into(), now.into()]].concat();
     let found = tx.returning::<(String,)>(ADOPT, &values).await?;
     Ok(found.and_then(|(id,)| id.parse().ok()))
 }
@@ -117,16 +111,7 @@ pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey
     let now = tx.now();
     // The least id of the millisecond after this one.
     let future = JobId(Ulid::from_parts(now.millis().unsigned_abs().saturating_add(1), 0));
-    let values = [
-        tenant.into(),
-        key.actor_type.as_str().into(),
-        (&key.provider).into(),
-        (&key.issuer).into(),
-        (&key.entity_id).into(),
-        request.into(),
-        now.into(),
-        future.into(),
-    ];
+    let values = [key_values(tenant, key).as_slice(), &[request.into(), now.into(), future.into()]].concat();
     Ok(tx.returning::<Found>(CLAIM_NEWEST_RESET, &values).await?.map(|found| (found.0, found.1)))
 }
 
