@@ -24,6 +24,7 @@ use crypto::token::TokenVerifier;
 use error::{Error, Result};
 use model::time::Timestamp;
 use notify::inbox::Inbox;
+use ops::password_reset::Newest;
 use ops::tenant::Tenants;
 use outbox::Outbox;
 use ports::clock::Clock;
@@ -46,6 +47,7 @@ pub struct Engine {
     pub(crate) master: MasterKey,
     pub(crate) tokens: TokenVerifier,
     pub(crate) tenants: Tenants,
+    pub(crate) resets: Newest,
     pub(crate) http: Http,
     /// When the database last took a write that was made to see whether it does.
     written_at: Mutex<Option<Timestamp>>,
@@ -83,6 +85,7 @@ impl Engine {
             outbox: Outbox::default(),
             tokens: TokenVerifier::default(),
             tenants: Tenants::default(),
+            resets: Newest::default(),
             http: Http::new(config.outbound.allow_private.clone())?,
             written_at: Mutex::default(),
             config,

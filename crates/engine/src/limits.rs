@@ -175,6 +175,12 @@ impl Failures {
 }
 
 impl Ticket {
+    /// The keyed hash of what is limited.
+    #[must_use]
+    pub fn subject(&self) -> [u8; 16] {
+        self.subject
+    }
+
     async fn give_back_one(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
         limit::give_back_one(tx, tenant.id, self.limit.name(), &self.subject).await
     }

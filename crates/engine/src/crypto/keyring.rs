@@ -18,7 +18,11 @@ const DEVELOPMENT: [u8; 32] = *b"vestibule development master key";
 const FORMAT: u8 = 1;
 
 /// 32 secret bytes from which every other key of the server comes. Wiped when dropped.
-pub struct MasterKey(Zeroizing<[u8; 32]>);
+pub struct MasterKey {
+    secret: Zeroizing<[u8; 32]>,
+    /// Hashes the subjects of limits, several in most requests, so it is derived once.
+    subjects: hmac::Key,
+}
 
 impl MasterKey {
     /// Reads 32 bytes in standard base64; white space around them is ignored.
@@ -31,19 +35,24 @@ impl MasterKey {
         if key.iter().all(|b| Some(b) == key.first()) {
             return Err("the master key is one byte repeated; take 32 random bytes, for example from `openssl rand -base64 32`".to_owned());
         }
-        Ok(Self(key))
+        Ok(Self::of(key))
     }
 
     /// A key that everybody knows: for `dev` and loopback use alone.
     #[must_use]
     pub fn development() -> Self {
-        Self(Zeroizing::new(DEVELOPMENT))
+        Self::of(Zeroizing::new(DEVELOPMENT))
+    }
+
+    fn of(secret: Zeroizing<[u8; 32]>) -> Self {
+        let subjects = hmac::Key::new(hmac::HMAC_SHA256, expand(&secret, &[b"vestibule limits v1"]).as_slice());
+        Self { secret, subjects }
     }
 
     /// Whether this is the published key, wherever it came from.
     #[must_use]
     pub fn is_development(&self) -> bool {
-        verify_slices_are_equal(self.0.as_slice(), &DEVELOPMENT).is_ok()
+        verify_slices_are_equal(self.secret.as_slice(), &DEVELOPMENT).is_ok()
     }
 
     /// Encrypts `plain` so that only `open` with the same `context` reads it. AES-256-GCM with a random nonce.
@@ -87,36 +96,40 @@ impl MasterKey {
 
     #[expect(clippy::expect_used, reason = "the length is right by its type")]
     fn sealing_key(&self) -> RandomizedNonceKey {
-        RandomizedNonceKey::new(&AES_256_GCM, self.expand(&[b"vestibule seal v1"]).as_slice()).expect("a key of 32 bytes")
+        RandomizedNonceKey::new(&AES_256_GCM, expand(&self.secret, &[b"vestibule seal v1"]).as_slice()).expect("a key of 32 bytes")
     }
 
     /// A key of `tenant` for one `purpose`. Equal arguments give equal keys; no key tells another.
     #[must_use]
     pub fn derive(&self, purpose: &str, tenant: TenantId) -> [u8; 32] {
         // The id's fixed length keeps (purpose, tenant) unambiguous.
-        *self.expand(&[b"vestibule derive v1\0", purpose.as_bytes(), b"\0", &tenant.0.to_bytes()])
+        *expand(&self.secret, &[b"vestibule derive v1\0", purpose.as_bytes(), b"\0", &tenant.0.to_bytes()])
     }
 
     /// What stands for `subject` (an address, a client) in the rows of the limit `name`, so that no address stands there itself.
     #[must_use]
     pub fn subject_hash(&self, tenant: TenantId, name: &str, subject: &str) -> [u8; 16] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, Zeroizing::new(self.derive("limits", tenant)).as_slice());
-        let tag = hmac::sign(&key, [name, "\0", subject].concat().as_bytes());
+        let mut context = hmac::Context::with_key(&self.subjects);
+        // The id's fixed length and the name's end keep the three apart.
+        for part in [tenant.0.to_bytes().as_slice(), name.as_bytes(), b"\0", subject.as_bytes()] {
+            context.update(part);
+        }
+        let tag = context.sign();
         let mut hash = [0; 16];
         for (to, from) in hash.iter_mut().zip(tag.as_ref()) {
             *to = *from;
         }
         hash
     }
+}
 
-    /// HKDF-SHA256. The salt may be empty, since the master key is uniformly random.
-    #[expect(clippy::expect_used, reason = "it fails only for more than 8160 bytes")]
-    fn expand(&self, info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        let mut key = Zeroizing::new([0; 32]);
-        let source = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(self.0.as_slice());
-        source.expand(info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(key.as_mut_slice())).expect("32 bytes of HKDF-SHA256");
-        key
-    }
+/// HKDF-SHA256. The salt may be empty, since the master key is uniformly random.
+#[expect(clippy::expect_used, reason = "it fails only for more than 8160 bytes")]
+fn expand(secret: &[u8; 32], info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    let source = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(secret);
+    source.expand(info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(key.as_mut_slice())).expect("32 bytes of HKDF-SHA256");
+    key
 }
 
 impl fmt::Debug for MasterKey {
@@ -183,7 +196,7 @@ mod tests {
             key.derive("idempotency", tenant(1)),
             key.derive("", tenant(1)),
             pinned,
-            *key.expand(&[b"vestibule seal v1"]),
+            *expand(&key.secret, &[b"vestibule seal v1"]),
         ];
         assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len());
     }

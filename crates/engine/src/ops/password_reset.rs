@@ -1,7 +1,9 @@
 //! "I forgot my password": asking, issuing, looking at a link, setting the new password.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,10 +40,40 @@ struct Asked {
     metadata: Map<String, Value>,
 }
 
+/// The newest request that this process has stored of each login and not issued yet. An older one need not be issued: its link would be dead at once.
+///
+/// It is a hint, and bounded: what it has forgotten is issued and superseded as ever.
+pub(crate) struct Newest(Cache<[u8; 16], JobId>);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(65_536).time_to_live(Duration::from_mins(10)).build())
+    }
+}
+
+impl Newest {
+    /// Call once the request is durable.
+    fn note(&self, login: [u8; 16], job: JobId) {
+        if self.0.get(&login).is_none_or(|noted| noted < job) {
+            self.0.insert(login, job);
+        }
+    }
+
+    /// Whether a newer request of the same login is stored. Otherwise `job` is the newest, and is forgotten here.
+    /// One from after `now` was noted by a clock that was ahead: it waits for its time, and an owner must not wait for it.
+    fn is_overtaken(&self, login: [u8; 16], job: JobId, now: Timestamp) -> bool {
+        let overtaken = self.0.get(&login).is_some_and(|noted| noted > job && noted.0.timestamp_ms() <= now.millis().unsigned_abs());
+        if !overtaken {
+            self.0.invalidate(&login);
+        }
+        overtaken
+    }
+}
+
 /// Takes a request in. No account is looked up here, so known and unknown addresses cost the same; `issue` does the rest.
 ///
 /// # Errors
-/// `TooManyRequests` over the client's budget, `Busy` when too many requests wait. Over the identifier's budget the answer is the same as ever, and nothing is issued.
+/// `TooManyRequests` over the client's budget, `Busy` when too many requests wait. The identifier's budget is taken when the request is issued.
 pub async fn request(
     engine: &Arc<Engine>,
     tenant: &Arc<Tenant>,
@@ -52,35 +84,37 @@ pub async fn request(
 ) -> Result<()> {
     let key = emailpass::key(actor, email);
     let per_client = ticket(engine, tenant, Limit::ResetsPerClient, &client_subject(client.ip));
-    let per_identifier = ticket(engine, tenant, Limit::ResetsPerIdentifier, &format!("{actor}\0{}", key.entity_id));
+    let login = per_identifier(engine, tenant, &key).subject();
     let asked = Asked { actor_type: key.actor_type.to_string(), provider: key.provider, entity_id: key.entity_id, metadata };
     let payload = serde_json::to_string(&asked).map_err(|e| Error::unexpected(e.to_string()))?;
     if payload.len() > METADATA_BYTES + 1024 {
         return Err(Error::invalid(format!("Invalid request: metadata must be at most {METADATA_BYTES} bytes")));
     }
-    let input = Arc::new((tenant.clone(), per_client, per_identifier, payload, JobId(engine.rng.ulid(engine.clock.now()))));
+    let job = JobId(engine.rng.ulid(engine.clock.now()));
+    let input = Arc::new((tenant.clone(), per_client, payload, job));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, per_client, per_identifier, payload, job) = &*input;
-                request_tx(tx, tenant, per_client, per_identifier, *job, payload).await
+                let (tenant, per_client, payload, job) = &*input;
+                request_tx(tx, tenant, per_client, *job, payload).await
             })
         })
         .await??;
+    engine.resets.note(login, job);
     engine.outbox.wake();
     Ok(())
 }
 
+fn per_identifier(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Ticket {
+    ticket(engine, tenant, Limit::ResetsPerIdentifier, &format!("{}\0{}", key.actor_type, key.entity_id))
+}
+
 /// The inner result is a refusal: its counts are committed.
-async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &Ticket, per_identifier: &Ticket, job: JobId, payload: &str) -> Result<Result<()>> {
+async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &Ticket, job: JobId, payload: &str) -> Result<Result<()>> {
     if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(per_client)).await? {
         return Ok(Err(refusal));
-    }
-    if limits::take(tx, tenant, std::slice::from_ref(per_identifier)).await?.is_some() {
-        // The standing link stays good, and the caller learns nothing.
-        return Ok(Ok(()));
     }
     let most = i64::from(tenant.settings.limits.waiting_resets);
     if !store::job::append(tx, tenant.id, job, JOB, payload, most).await? {
@@ -94,6 +128,8 @@ struct Draft {
     job: ClaimedJob,
     lease: String,
     key: IdentityKey,
+    per_identifier: Ticket,
+    overtaken: bool,
     jti: String,
     expires_at: Timestamp,
     planned: Planned,
@@ -104,6 +140,8 @@ pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease
     let asked: Asked = serde_json::from_str(&job.payload).map_err(|e| Error::unexpected(format!("job {}: {e}", job.id)))?;
     let key =
         IdentityKey { actor_type: ActorType::new(asked.actor_type), provider: asked.provider, issuer: String::new(), entity_id: asked.entity_id };
+    let per_identifier = per_identifier(engine, tenant, &key);
+    let overtaken = engine.resets.is_overtaken(per_identifier.subject(), job.id, engine.clock.now());
     let jti = engine.rng.uuid();
     let data = Map::from_iter([
         ("entity_id".to_owned(), Value::String(key.entity_id.clone())),
@@ -113,10 +151,10 @@ pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease
     let planned = event::plan(engine, tenant, EventName::PasswordReset, data, Some(jti.clone()));
     // Whole seconds, so that the row and the token expire in the same instant.
     let expires_at = Timestamp::from_seconds(engine.clock.now().seconds()).after(tenant.settings.tokens.reset_ttl.0);
-    let input = Arc::new((tenant.clone(), Draft { job, lease: lease.to_owned(), key, jti, expires_at, planned }));
+    let input = Arc::new((tenant.clone(), Draft { job, lease: lease.to_owned(), key, per_identifier, overtaken, jti, expires_at, planned }));
     engine
         .db
-        .write(move |tx| {
+        .write_behind(move |tx| {
             let input = input.clone();
             Box::pin(async move { issue_tx(tx, &input.0, &input.1).await })
         })
@@ -128,7 +166,15 @@ async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()
         // The lease ran out and somebody else has the job. Nothing was changed.
         return Ok(());
     }
+    if draft.overtaken {
+        return Ok(());
+    }
     let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id).await? else { return Ok(()) };
+    // Here and not at the request, whose caller must not learn of it, and so that no stranger's address takes a row.
+    if limits::take(tx, tenant, std::slice::from_ref(&draft.per_identifier)).await?.is_some() {
+        // The standing link stays good.
+        return Ok(());
+    }
     store::password_reset::void(tx, tenant.id, identity).await?;
     store::password_reset::insert(tx, tenant.id, &draft.jti, identity, draft.expires_at).await?;
     event::append(tx, tenant, &draft.planned).await
@@ -294,4 +340,26 @@ async fn complete_tx(
 
 fn invalid_token() -> Error {
     Error::unauthorized("Invalid token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(millis: u64) -> JobId {
+        JobId(ulid::Ulid::from_parts(millis, 1))
+    }
+
+    #[test]
+    fn only_a_newer_request_overtakes_and_none_from_the_future() {
+        let (newest, login, now) = (Newest::default(), [1; 16], Timestamp::from_seconds(2));
+        newest.note(login, job(1_000));
+        newest.note(login, job(900));
+        assert!(newest.is_overtaken(login, job(999), now));
+        assert!(!newest.is_overtaken([2; 16], job(999), now), "another login");
+        assert!(!newest.is_overtaken(login, job(1_000), now), "the newest itself");
+        assert!(!newest.is_overtaken(login, job(999), now), "and then it is forgotten");
+        newest.note(login, job(2_001));
+        assert!(!newest.is_overtaken(login, job(999), now), "a clock was ahead");
+    }
 }

@@ -48,19 +48,6 @@ impl Work {
     }
 }
 
-/// How long background work steps back for callers at a time; then it takes its turn, so that it never starves.
-const STEP_BACK: Duration = Duration::from_millis(50);
-
-/// Lets those who wait for an answer go first.
-async fn step_back(engine: &Engine) {
-    for _ in 0..10 {
-        if !engine.db.is_pressed() {
-            return;
-        }
-        tokio::time::sleep(STEP_BACK / 10).await;
-    }
-}
-
 /// Does what is due in `lane` until `stop`; then finishes what is under way. The jobs' lane sweeps, too.
 pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
     let mut swept_at = engine.clock.now();
@@ -71,7 +58,6 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
     loop {
         if look && !stop.is_cancelled() && slots.roomy() {
             look = false;
-            step_back(&engine).await;
             let began = Instant::now();
             for work in or_log(claim(&engine, lane, &mut slots).await) {
                 let (engine, tenant) = (engine.clone(), work.tenant());
@@ -129,7 +115,7 @@ pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Res
     let input = Arc::new((shares, engine.rng.ulid(now).to_string(), now.after(lane.lease()), slots.free()));
     let claimed = engine
         .db
-        .write(move |tx| {
+        .write_behind(move |tx| {
             let input = input.clone();
             Box::pin(async move {
                 let (shares, lease, until, mut free) = (&input.0, &input.1, input.2, input.3);
@@ -206,7 +192,7 @@ async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
         let due = retry_at(engine, job.attempts, None);
         let released = engine
             .db
-            .write(move |tx| {
+            .write_behind(move |tx| {
                 let (job, lease) = (job.clone(), lease.clone());
                 Box::pin(async move { store::job::reschedule(tx, &job, &lease, due).await })
             })
@@ -219,7 +205,7 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
     tracing::warn!(job = %job.id, kind = job.kind, "a job of a closed tenant or an unknown kind is dropped");
     engine
         .db
-        .write(move |tx| {
+        .write_behind(move |tx| {
             let (job, lease) = (job.clone(), lease.clone());
             Box::pin(async move { store::job::finish(tx, &job, &lease).await })
         })
@@ -247,7 +233,7 @@ async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) 
     let input = Arc::new((delivery, lease, attempt));
     let acknowledged = engine
         .db
-        .write(move |tx| {
+        .write_behind(move |tx| {
             let input = input.clone();
             Box::pin(async move {
                 let (delivery, lease, attempt) = &*input;

@@ -23,6 +23,7 @@ mod migrate;
 mod postgres;
 #[cfg(feature = "testing")]
 pub mod probe;
+mod queue;
 mod sqlite;
 mod value;
 
@@ -32,6 +33,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
+use queue::Class;
 use value::{FromRow, Row, Val};
 
 use crate::error::{Code, Error, Result};
@@ -117,13 +119,30 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
     {
+        self.write_as(Class::Caller, work).await
+    }
+
+    /// As `write`, for work that nobody waits for: it lets callers go first.
+    pub async fn write_behind<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
+    {
+        self.write_as(Class::Behind, work).await
+    }
+
+    async fn write_as<T, F>(&self, class: Class, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
+    {
         #[cfg(feature = "testing")]
         if self.faults.strikes(faults::Fault::Conflict) {
             return Err(conflict("on purpose"));
         }
         match &self.backend {
-            Backend::Sqlite(sqlite) => sqlite.write(work).await,
-            Backend::Postgres(postgres) => postgres.write(work).await,
+            Backend::Sqlite(sqlite) => sqlite.write(class, work).await,
+            Backend::Postgres(postgres) => postgres.write(class, work).await,
         }
     }
 
@@ -136,15 +155,6 @@ impl Db {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work),
             Backend::Postgres(postgres) => postgres.read(self.clock.now(), work).await,
-        }
-    }
-
-    /// Whether writes wait for each other: then what nobody waits for should wait a little longer.
-    #[must_use]
-    pub fn is_pressed(&self) -> bool {
-        match &self.backend {
-            Backend::Sqlite(sqlite) => sqlite.is_pressed(),
-            Backend::Postgres(postgres) => postgres.is_pressed(),
         }
     }
 

@@ -1,13 +1,16 @@
 //! PostgreSQL: each transaction has a pooled connection, which is thrown away unless the transaction ended as it should.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio::sync::Semaphore;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
 
 use super::faults::{Fault, Faults};
+use super::queue::Class;
 use super::value::Val;
 use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Code, Error, Result};
@@ -20,6 +23,8 @@ const TRIES: u32 = 3;
 #[derive(Clone)]
 pub struct Postgres {
     pool: Pool,
+    /// What nobody waits for gets a quarter of the connections at most.
+    behind: Arc<Semaphore>,
     clock: Clock,
     faults: Faults,
 }
@@ -48,13 +53,18 @@ impl Postgres {
         let mut first = pool.get().await?;
         migrate::postgres(&mut first, clock.now()).await?;
         drop(first);
-        Ok(Self { pool, clock, faults })
+        let behind = Arc::new(Semaphore::new((patience.connections / 4).max(1)));
+        Ok(Self { pool, behind, clock, faults })
     }
 
-    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    pub async fn write<T, F>(&self, class: Class, work: F) -> Result<T>
     where
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync,
     {
+        let _permit = match class {
+            Class::Caller => None,
+            Class::Behind => self.behind.acquire().await.ok(),
+        };
         let mut tries = 1;
         loop {
             let outcome = self.attempt(&work).await;
@@ -109,11 +119,6 @@ impl Postgres {
             // The server may have committed before it went. Running the work again could do it twice.
             Err(e) => Err(Error::outcome_unknown(e.to_string())),
         }
-    }
-
-    /// Whether callers wait for a connection.
-    pub fn is_pressed(&self) -> bool {
-        self.pool.status().waiting > 0
     }
 
     pub async fn read<T>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {

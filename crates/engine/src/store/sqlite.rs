@@ -2,7 +2,7 @@
 //!
 //! Strangers' transactions share a commit here, so the writer is held to rules. If BEGIN fails no job runs. Each job runs in a savepoint and
 //! under `catch_unwind`; if SQLite has rolled back by itself, the whole batch fails and nothing more runs in it. A batch ends at 64 jobs or
-//! 5 ms, and every answer is given after the commit. The queue is bounded.
+//! 5 ms, and every answer is given after the commit.
 
 use std::fs::OpenOptions;
 use std::future::Future;
@@ -16,9 +16,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::OpenFlags;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::faults::{Fault, Faults};
+use super::queue::{Class, Queue, Taken};
 use super::value::Val;
 use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Error, Result};
@@ -26,10 +27,6 @@ use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
 const BATCH_JOBS: usize = 64;
-/// Jobs that may wait; more are refused, because a longer queue only makes everybody late.
-const QUEUE: usize = 4096;
-/// From how many waiting jobs on the writer counts as pressed.
-const PRESSED: usize = 8;
 
 /// Tells a job's caller how the commit went.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
@@ -42,19 +39,17 @@ pub struct Sqlite {
 }
 
 struct Inner {
-    writer: mpsc::Sender<Job>,
+    queue: Arc<Queue<Job>>,
     readers: crossbeam_queue::ArrayQueue<rusqlite::Connection>,
     file: File,
-    /// The last of the fields, because they are dropped in this order: first the queue closes, then its end is waited for.
-    _thread: WriterThread,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Waits for the writer when it is dropped: a process that ended before would leave the log beside the file.
-struct WriterThread(Option<JoinHandle<()>>);
-
-impl Drop for WriterThread {
+impl Drop for Inner {
+    /// Waits for the writer: a process that ended before would leave the log beside the file.
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
     }
@@ -73,8 +68,11 @@ impl Sqlite {
         file.create();
         let connection = file.connect(false)?;
         migrate::sqlite(&connection, clock.now())?;
-        let (writer, queue) = mpsc::channel(QUEUE);
-        let mut thread = Writer { tx: transaction(connection), file: file.clone(), batch_time: patience.batch, queue, clock, faults };
+        let queue = Arc::new(Queue::new());
+        let holder = Holder(file.connect(true)?);
+        holder.hold();
+        let mut thread =
+            Writer { tx: transaction(connection), holder, file: file.clone(), batch_time: patience.batch, queue: queue.clone(), clock, faults };
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run())
@@ -84,10 +82,10 @@ impl Sqlite {
         for _ in 0..count {
             let _ = readers.push(file.connect(true)?);
         }
-        Ok(Self { inner: Arc::new(Inner { writer, readers, file, _thread: WriterThread(Some(thread)) }) })
+        Ok(Self { inner: Arc::new(Inner { queue, readers, file, thread: Some(thread) }) })
     }
 
-    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    pub async fn write<T, F>(&self, class: Class, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
@@ -98,13 +96,10 @@ impl Sqlite {
             // A caller that has gone does not undo what was committed for it.
             Box::new(move |commit| drop(sender.send(commit.and(outcome))))
         });
-        self.inner.writer.try_send(job).map_err(|_| Error::busy("the write queue is full"))?;
+        if !self.inner.queue.push(class, job) {
+            return Err(Error::busy("the write queue is full"));
+        }
         receiver.await.map_err(|_| Error::outcome_unknown("the writer has ended"))?
-    }
-
-    /// Whether jobs queue up behind the writer.
-    pub fn is_pressed(&self) -> bool {
-        self.inner.writer.max_capacity() - self.inner.writer.capacity() > PRESSED
     }
 
     pub fn read<T: Send>(&self, now: Timestamp, work: impl for<'t> FnOnce(&'t mut Reader) -> BoxFuture<'t, T> + Send) -> Result<T> {
@@ -124,7 +119,7 @@ impl Sqlite {
 
 /// The work of one job, undone if it fails.
 fn in_savepoint<T>(tx: &mut Tx, work: impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T>) -> Result<T> {
-    batch(tx, "SAVEPOINT job")?;
+    execute(connection(tx), "SAVEPOINT job", &[])?;
     tx.reader.failed = false;
     let outcome = catch_unwind(AssertUnwindSafe(|| poll_once(work(tx)))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
@@ -135,8 +130,8 @@ fn in_savepoint<T>(tx: &mut Tx, work: impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'
         return outcome.and(Err(Error::storage("the transaction was rolled back by the database")));
     }
     let outcome = tx.verdict(outcome);
-    let ending = if outcome.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    if let Err(failure) = batch(tx, ending) {
+    let undone = if outcome.is_err() { execute(connection(tx), "ROLLBACK TO job", &[]) } else { Ok(0) };
+    if let Err(failure) = undone.and_then(|_| execute(connection(tx), "RELEASE job", &[])) {
         // What this job wrote would be committed with the batch, although its caller is told that it failed.
         tx.doomed = true;
         return Err(failure);
@@ -152,28 +147,53 @@ fn poll_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     }
 }
 
+/// Holds the newest snapshot while nothing is written. SQLite locks a snapshot in the file once per process and counts the rest: as long as
+/// somebody here holds it, a read costs no system call.
+struct Holder(rusqlite::Connection);
+
+impl Holder {
+    fn hold(&self) {
+        // Without it reads are only slower.
+        drop(self.0.execute_batch("BEGIN; SELECT generation FROM store_state"));
+    }
+
+    /// Before a transaction, so that the log can begin anew.
+    fn release(&self) {
+        if !self.0.is_autocommit() {
+            drop(self.0.execute_batch("COMMIT"));
+        }
+    }
+}
+
 struct Writer {
     tx: Tx,
+    holder: Holder,
     file: File,
     batch_time: Duration,
-    queue: mpsc::Receiver<Job>,
+    queue: Arc<Queue<Job>>,
     clock: Clock,
     faults: Faults,
 }
 
 impl Writer {
     fn run(&mut self) {
-        while let Some(first) = self.queue.blocking_recv() {
+        loop {
+            let mut taken = Taken::default();
+            let Some(first) = self.queue.first(&mut taken) else { break };
+            self.holder.release();
             if let Err(refused) = self.begin() {
                 self.refuse(first, &refused);
+                self.holder.hold();
                 continue;
             }
-            let answers = self.batch(first);
+            let answers = self.batch(first, taken);
             let outcome = self.commit();
+            self.holder.hold();
             for answer in answers {
                 answer(outcome.clone());
             }
         }
+        self.holder.release();
         // Nobody is left to write. The file is made whole by itself, so that copying it alone copies everything.
         if let Err(e) = batch(&self.tx, "PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = %e, "the log beside the database could not be taken into it");
@@ -193,16 +213,13 @@ impl Writer {
 
     /// Refuses `first` and whoever waits behind it now: if each waited again for its own BEGIN, the last would wait for hours.
     fn refuse(&mut self, first: Job, refused: &Error) {
-        let waiting = self.queue.len();
-        first(Err(refused.clone()))(Err(refused.clone()));
-        for _ in 0..waiting {
-            let Ok(job) = self.queue.try_recv() else { break };
+        for job in std::iter::once(first).chain(self.queue.take_all()) {
             job(Err(refused.clone()))(Err(refused.clone()));
         }
     }
 
     /// Runs `first` and what else waits, until the batch is full or late, or SQLite has ended the transaction.
-    fn batch(&mut self, first: Job) -> Vec<Answer> {
+    fn batch(&mut self, first: Job, mut taken: Taken) -> Vec<Answer> {
         let began = Instant::now();
         let mut answers = Vec::new();
         let mut next = Some(first);
@@ -210,8 +227,8 @@ impl Writer {
             self.tx.reader.now = self.clock.now();
             answers.push(job(Ok(&mut self.tx)));
             let broken = self.tx.doomed || connection(&self.tx).is_autocommit();
-            if answers.len() < BATCH_JOBS && began.elapsed() < self.batch_time && !broken {
-                next = self.queue.try_recv().ok();
+            if taken.len() < BATCH_JOBS && began.elapsed() < self.batch_time && !broken {
+                next = self.queue.next(&mut taken);
             }
         }
         answers
@@ -327,7 +344,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.db");
         let sqlite = open(&path);
-        sqlite.write(|tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
+        sqlite.write(Class::Caller, |tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
         for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
         }
@@ -345,7 +362,7 @@ mod tests {
         // Another process that has it open keeps SQLite from tidying up by itself.
         let other = rusqlite::Connection::open(&path).unwrap();
         other.query_row("SELECT generation FROM store_state", [], |row| row.get::<_, i64>(0)).unwrap();
-        sqlite.write(|tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
+        sqlite.write(Class::Caller, |tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
         drop(sqlite);
         let copy = folder.path().join("copy.db");
         std::fs::copy(&path, &copy).unwrap();

@@ -26,9 +26,9 @@ pub struct Me(pub Customer);
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let mut words = value.to_str().ok()?.split_ascii_whitespace();
-    let (scheme, token) = (words.next()?, words.next()?);
-    (scheme.eq_ignore_ascii_case("bearer") && words.next().is_none()).then_some(token)
+    let (scheme, token) = std::str::from_utf8(value.as_bytes()).ok()?.trim_ascii().split_once([' ', '\t'])?;
+    let token = token.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.bytes().any(|b| b.is_ascii_whitespace())).then_some(token)
 }
 
 impl FromRequestParts<App> for CustomerLogin {

@@ -43,7 +43,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("ports", &["error", "model"]),
     ("crypto", &["error", "model"]),
-    ("provider", &["error", "model"]),
+    ("provider", &["error", "model", "ports", "crypto"]),
     ("notify", &["error", "model", "ports"]),
     ("store", &["error", "model", "ports"]),
     ("limits", &["error", "model", "ports", "store"]),
