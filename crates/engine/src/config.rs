@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
+pub use crate::model::provider::is_loopback;
 use crate::model::tenant::{Secret, TenantSettings};
 
 /// The configuration file.
@@ -88,16 +89,5 @@ impl Server {
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
-    }
-}
-
-/// Whether `url` leads to the machine that reads it: `localhost`, a name under it, or a loopback address.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
     }
 }

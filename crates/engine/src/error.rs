@@ -16,6 +16,8 @@ pub enum Code {
     Unauthorized,
     /// No usable credentials; the message is always `Unauthorized`.
     Unauthenticated,
+    /// The caller is known, and may not do this, or not now.
+    Forbidden,
     /// There is no such thing in this tenant.
     NotFound,
     /// A unique value is taken.

@@ -30,6 +30,7 @@ use outbox::Outbox;
 use ports::clock::Clock;
 use ports::http::Http;
 use ports::rng::Rng;
+use provider::Providers;
 use store::Db;
 
 /// How long a write says that the next would succeed, too.
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) tenants: Tenants,
     pub(crate) resets: Newest,
     pub(crate) http: Http,
+    pub(crate) providers: Providers,
     /// When the database last took a write that was made to see whether it does.
     written_at: Mutex<Option<Timestamp>>,
 }
@@ -86,6 +88,7 @@ impl Engine {
             tokens: TokenVerifier::default(),
             tenants: Tenants::default(),
             resets: Newest::default(),
+            providers: Providers::default(),
             http: Http::new(config.outbound.allow_private.clone())?,
             written_at: Mutex::default(),
             config,
@@ -103,7 +106,7 @@ impl Engine {
     /// What an operator should mend in the declared tenants.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.config.tenants.iter().flat_map(ops::event::warnings).collect()
+        self.config.tenants.iter().flat_map(|tenant| [ops::event::warnings(tenant), ops::callback::warnings(tenant)]).flatten().collect()
     }
 
     /// The switches that make the database fail.

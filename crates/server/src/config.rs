@@ -14,7 +14,7 @@ use vestibule_engine::model::tenant::{Algorithm, TenantSettings, is_slug, well_k
 use vestibule_engine::notify::inbox::Inbox;
 use vestibule_engine::notify::provider_for;
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
-use vestibule_engine::ops::event;
+use vestibule_engine::ops::{callback, event};
 use vestibule_engine::ports::clock::Clock;
 
 /// Environment variables that set something: `VESTIBULE__SECTION__KEY`.
@@ -281,6 +281,7 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
     }
     secret_findings(tenant, local, findings);
     findings.warnings.extend(event::warnings(tenant));
+    findings.warnings.extend(callback::warnings(tenant));
 }
 
 fn secret_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings) {

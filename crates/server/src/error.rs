@@ -41,6 +41,7 @@ pub const fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidData | Code::NotAllowed => StatusCode::BAD_REQUEST,
         Code::Unauthorized | Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Conflict => StatusCode::CONFLICT,
         Code::Duplicate => StatusCode::UNPROCESSABLE_ENTITY,
@@ -56,6 +57,7 @@ const fn names(code: Code) -> (&'static str, Option<&'static str>) {
         Code::InvalidData => ("invalid_data", None),
         Code::NotAllowed => ("not_allowed", None),
         Code::Unauthorized | Code::Unauthenticated => ("unauthorized", None),
+        Code::Forbidden => ("forbidden", None),
         Code::NotFound => ("not_found", None),
         Code::Duplicate => ("duplicate_error", Some("invalid_request_error")),
         Code::Conflict => (CONFLICT_TYPE, Some("unknown_error")),

@@ -1,7 +1,7 @@
 //! Every route: method, path, handler, and who may call.
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::Method;
 
 use crate::error::ApiError;
@@ -14,6 +14,8 @@ pub enum MayCall {
     Anyone,
     /// A reset token as bearer.
     ResetToken,
+    /// The token of a login of any actor type, with or without an actor.
+    Login,
     /// A publishable key, and the token of a customer's login, with or without a customer.
     CustomerLogin,
     /// A publishable key, and the token of a customer.
@@ -45,6 +47,15 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, "/auth/{actor_type}/{auth_provider}/register", MayCall::Anyone, || post(api::registration::post)),
     route(Method::POST, "/auth/{actor_type}/{auth_provider}/reset-password", MayCall::Anyone, || post(api::password_reset::request)),
     route(Method::POST, "/auth/{actor_type}/{auth_provider}/update", MayCall::ResetToken, || post(api::password_reset::update)),
+    route(Method::GET, "/auth/{actor_type}/{auth_provider}/callback", MayCall::Anyone, || get(api::callback::get)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}/callback", MayCall::Anyone, || post(api::callback::post)),
+    route(Method::GET, "/auth/{actor_type}/providers", MayCall::Anyone, || get(api::callback::providers)),
+    route(Method::GET, "/auth/callback/{auth_provider}", MayCall::Anyone, || get(api::callback::shared_get)),
+    route(Method::POST, "/auth/callback/{auth_provider}", MayCall::Anyone, || post(api::callback::shared_post)),
+    route(Method::POST, "/auth/token/refresh", MayCall::Login, || post(api::token::refresh)),
+    route(Method::GET, "/auth/identities", MayCall::Login, || get(api::identity::list)),
+    route(Method::POST, "/auth/identities", MayCall::Login, || post(api::identity::link)),
+    route(Method::DELETE, "/auth/identities/{id}", MayCall::Login, || delete(api::identity::unlink)),
     route(Method::POST, "/store/customers", MayCall::CustomerLogin, || post(api::customer::create)),
     route(Method::GET, "/store/customers/me", MayCall::Customer, || get(api::customer::me)),
     route(Method::POST, "/store/customers/me", MayCall::Customer, || post(api::customer::update)),
@@ -60,6 +71,16 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/dev/inbox.json", MayCall::Development, || get(pages::inbox::json)),
     route(Method::GET, "/dev/inbox/{id}", MayCall::Development, || get(pages::inbox::show)),
     route(Method::GET, "/dev/inbox/{id}/html", MayCall::Development, || get(pages::inbox::html)),
+    route(Method::GET, "/dev/sign-in", MayCall::Development, || get(pages::demo_storefront::sign_in)),
+    route(Method::GET, "/dev/callback", MayCall::Development, || get(pages::demo_storefront::callback)),
+    route(Method::GET, "/dev/assets/{name}", MayCall::Development, || get(pages::demo_storefront::asset)),
+    route(Method::GET, "/dev/idp/.well-known/openid-configuration", MayCall::Development, || get(pages::demo_provider::configuration)),
+    route(Method::GET, "/dev/idp/jwks", MayCall::Development, || get(pages::demo_provider::jwks)),
+    route(Method::GET, "/dev/idp/authorize", MayCall::Development, || get(pages::demo_provider::show)),
+    route(Method::POST, "/dev/idp/authorize", MayCall::Development, || post(pages::demo_provider::decide)),
+    route(Method::POST, "/dev/idp/token", MayCall::Development, || post(pages::demo_provider::token)),
+    route(Method::GET, "/dev/idp/userinfo", MayCall::Development, || get(pages::demo_provider::userinfo)),
+    route(Method::POST, "/dev/idp/userinfo", MayCall::Development, || post(pages::demo_provider::userinfo)),
 ];
 
 /// The table as a router. Without `development` its routes do not exist.

@@ -50,7 +50,10 @@ enum Area {
 
 impl Area {
     fn of(path: &str) -> Self {
-        match path.split('/').nth(1).unwrap_or_default() {
+        let mut words = path.split('/').skip(1);
+        match words.next().unwrap_or_default() {
+            // Where providers send customers of every shop: the state says whose they are.
+            "auth" if words.next() == Some("callback") => Self::Bare,
             "store" => Self::Store,
             "auth" => Self::Auth,
             "admin" => Self::Admin,
@@ -103,7 +106,23 @@ impl Wire {
 
 /// The path without a trailing slash, and with the fixed words in lower case. `None`: it is so already.
 fn normalised(uri: &Uri) -> Option<Uri> {
-    const WORDS: &[&str] = &["auth", "store", "admin", "customers", "me", "register", "reset-password", "update", "callback", "account", "health"];
+    const WORDS: &[&str] = &[
+        "auth",
+        "store",
+        "admin",
+        "customers",
+        "me",
+        "register",
+        "reset-password",
+        "update",
+        "callback",
+        "providers",
+        "identities",
+        "token",
+        "refresh",
+        "account",
+        "health",
+    ];
     let path = uri.path();
     let trimmed = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
     let lower: Cow<'_, str> = if trimmed.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -58,9 +58,14 @@ CREATE TABLE identities (
     provider TEXT NOT NULL,
     issuer TEXT NOT NULL,
     entity_id TEXT NOT NULL,
+    -- Empty where a provider told none.
     address TEXT NOT NULL,
+    -- When the address was shown to be the owner's: by a provider, or by a link that was mailed to it.
+    proven_at INTEGER,
     password_hash TEXT,
     actor_id TEXT,
+    -- JSON: what a provider told of the person.
+    user_metadata TEXT,
     -- The newest reset request that was issued: an older one is not issued after it.
     newest_reset TEXT,
     created_at INTEGER NOT NULL,
@@ -68,6 +73,7 @@ CREATE TABLE identities (
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
+CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
 
 CREATE TABLE customers (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -126,6 +132,46 @@ CREATE TABLE password_resets (
 -- At most one live reset per identity.
 CREATE UNIQUE INDEX password_resets_live ON password_resets (tenant_id, identity_id) WHERE used_at IS NULL AND voided_at IS NULL;
 CREATE INDEX password_resets_by_end ON password_resets (tenant_id, expires_at);
+
+-- Sign-ins that are away at a third party.
+CREATE TABLE callback_states (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    -- SHA-256 of the state. What the provider is shown besides, code verifier and nonce, is derived from the state and rests nowhere.
+    id BLOB NOT NULL,
+    actor_type TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    -- Where the provider sends the customer back to.
+    redirect_uri TEXT NOT NULL,
+    -- The shop's page, where it is the server that the provider sends back to.
+    return_to TEXT,
+    -- SHA-256 of the cookie that the browser was given.
+    browser BLOB,
+    -- Whether the cookie must come back; otherwise it must only be no other.
+    browser_required INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX callback_states_by_end ON callback_states (tenant_id, expires_at);
+
+-- One-time codes that a shop's page changes for a token.
+CREATE TABLE callback_codes (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    -- SHA-256 of the code and the state together.
+    id BLOB NOT NULL,
+    identity_id TEXT NOT NULL,
+    actor_type TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    -- The origin of the shop's page.
+    origin TEXT NOT NULL,
+    account_exists INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX callback_codes_by_end ON callback_codes (tenant_id, expires_at);
 
 CREATE TABLE limits (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),

@@ -106,6 +106,19 @@ impl MasterKey {
         *expand(&self.secret, &[b"vestibule derive v1\0", purpose.as_bytes(), b"\0", &tenant.0.to_bytes()])
     }
 
+    /// A tag over `parts` under a key of `tenant` for `purpose`: HMAC-SHA256. The caller keeps the parts apart.
+    #[must_use]
+    pub fn authenticate(&self, purpose: &str, tenant: TenantId, parts: &[&str]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, Zeroizing::new(self.derive(purpose, tenant)).as_slice());
+        let mut context = hmac::Context::with_key(&key);
+        for part in parts {
+            context.update(part.as_bytes());
+        }
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    }
+
     /// What stands for `subject` (an address, a client) in the rows of the limit `name`, so that no address stands there itself.
     #[must_use]
     pub fn subject_hash(&self, tenant: TenantId, name: &str, subject: &str) -> [u8; 16] {

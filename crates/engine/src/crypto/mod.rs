@@ -3,6 +3,7 @@
 pub mod keyring;
 pub mod password_hash;
 pub mod token;
+pub(crate) mod unique;
 
 #[cfg(test)]
 mod tests_password_hash;

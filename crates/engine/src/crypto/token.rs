@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -16,11 +15,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey, crypto};
 use moka::sync::Cache;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use crate::crypto::unique::Unique;
 use crate::error::{Error, Result};
 use crate::model::ids::{KeyId, TenantId};
 use crate::model::tenant::Algorithm;
@@ -251,33 +251,6 @@ struct Header {
 /// So that `"kid":null` is refused and not taken for an absent one.
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     String::deserialize(d).map(Some)
-}
-
-/// A JSON object without repeated names, of which two readers could see two different values.
-struct Unique(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Members(PhantomData<Unique>);
-        impl<'de> Visitor<'de> for Members {
-            type Value = Unique;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unique, A::Error> {
-                let mut map = Map::new();
-                while let Some((name, value)) = members.next_entry::<String, Value>()? {
-                    if map.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a repeated name"));
-                    }
-                }
-                Ok(Unique(map))
-            }
-        }
-        d.deserialize_map(Members(PhantomData))
-    }
 }
 
 /// A token whose signature and shape are right.

@@ -59,6 +59,30 @@ pub struct Profile {
     pub metadata: Change<Map<String, Value>>,
 }
 
+impl Profile {
+    /// The profile, with what it leaves out taken from what a provider told: name and picture.
+    #[must_use]
+    pub fn or_told(mut self, told: &Map<String, Value>) -> Self {
+        let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let (first, last) = text("name").map(|name| name.split_once(' ').unwrap_or((name, ""))).unwrap_or_default();
+        let fill = |field: &mut Change<String>, told: Option<&str>| {
+            if *field == Change::Keep
+                && let Some(told) = told
+            {
+                *field = Change::Set(Some(told.to_owned()));
+            }
+        };
+        fill(&mut self.first_name, text("given_name").or(Some(first).filter(|first| !first.is_empty())));
+        fill(&mut self.last_name, text("family_name").or(Some(last.trim()).filter(|last| !last.is_empty() && text("given_name").is_none())));
+        if self.metadata == Change::Keep
+            && let Some(picture) = text("picture").or_else(|| text("avatar"))
+        {
+            self.metadata = Change::Set(Some(Map::from_iter([("picture".to_owned(), Value::String(picture.to_owned()))])));
+        }
+        self
+    }
+}
+
 impl Customer {
     /// Whether the metadata is more than a customer may keep.
     #[must_use]
@@ -88,5 +112,32 @@ impl Customer {
                 self.metadata = Some(if cleared { Map::new() } else { merged });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(value: &Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_provider_told_fills_what_was_left_out() {
+        let names = |profile: Profile, value: &Value| {
+            let profile = profile.or_told(&told(value));
+            (profile.first_name.into_value(), profile.last_name.into_value(), profile.metadata.into_value().map(|m| Value::Object(m).to_string()))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let whole = json!({"name": "Gina van Example", "given_name": "Gina", "family_name": "Example", "picture": "https://x.test/p.png"});
+        assert_eq!(names(Profile::default(), &whole), (some("Gina"), some("Example"), some(r#"{"picture":"https://x.test/p.png"}"#)));
+        assert_eq!(names(Profile::default(), &json!({"name": "Gina van Example", "avatar": null})), (some("Gina"), some("van Example"), None));
+        assert_eq!(names(Profile::default(), &json!({"name": " Octo "})), (some("Octo"), None, None));
+        assert_eq!(names(Profile::default(), &json!({})), (None, None, None));
+        let own = Profile { first_name: Change::Set(some("G")), last_name: Change::Set(None), metadata: Change::Set(None), ..Profile::default() };
+        assert_eq!(names(own, &whole), (some("G"), None, None));
     }
 }

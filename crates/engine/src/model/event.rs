@@ -12,6 +12,10 @@ pub enum EventName {
     PasswordReset,
     /// A password was replaced. Data: `auth_identity_id`, `entity_id`, `actor_type`, `auth_provider`.
     PasswordUpdated,
+    /// A login was linked to an account that has others. Data: `auth_identity_id`, `actor_type`, `auth_provider`.
+    IdentityLinked,
+    /// A login was taken from its account. Data as above.
+    IdentityUnlinked,
     /// Data: `id`.
     CustomerCreated,
     /// Data: `id`.
@@ -19,13 +23,16 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 4] = [Self::PasswordReset, Self::PasswordUpdated, Self::CustomerCreated, Self::CustomerUpdated];
+    pub const ALL: [Self; 6] =
+        [Self::PasswordReset, Self::PasswordUpdated, Self::IdentityLinked, Self::IdentityUnlinked, Self::CustomerCreated, Self::CustomerUpdated];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PasswordReset => "auth.password_reset",
             Self::PasswordUpdated => "auth.password_updated",
+            Self::IdentityLinked => "auth.identity_linked",
+            Self::IdentityUnlinked => "auth.identity_unlinked",
             Self::CustomerCreated => "customer.created",
             Self::CustomerUpdated => "customer.updated",
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 use crate::model::ids::IdentityId;
 use crate::model::time::Timestamp;
 
@@ -48,11 +50,24 @@ pub struct IdentityKey {
 pub struct Identity {
     pub id: IdentityId,
     pub key: IdentityKey,
-    /// The address as its owner wrote it; mail goes here.
+    /// The address as its owner wrote it or the provider told it; mail goes here. Empty where none was told.
     pub address: String,
+    /// When the address was shown to be the owner's.
+    pub proven_at: Option<Timestamp>,
     /// PHC string; `None` where the login has no password.
     pub password_hash: Option<String>,
     /// Bare id of the customer or staff member; `None` until one is created.
     pub actor_id: Option<String>,
+    /// What a provider told of the person: name, address, picture.
+    pub user_metadata: Map<String, Value>,
     pub created_at: Timestamp,
+}
+
+impl Identity {
+    /// A login with an address and a password, of nobody yet.
+    #[must_use]
+    pub fn with_password(id: IdentityId, key: IdentityKey, address: &str, hash: String, created_at: Timestamp) -> Self {
+        let address = address.to_owned();
+        Self { id, key, address, proven_at: None, password_hash: Some(hash), actor_id: None, user_metadata: Map::new(), created_at }
+    }
 }

@@ -11,6 +11,7 @@ use url::Url;
 use crate::crypto::token::TenantKeys;
 use crate::model::identity::ActorType;
 use crate::model::ids::TenantId;
+use crate::model::provider::ProviderSettings;
 use crate::model::time::{Span, Timestamp};
 
 /// A shop, ready for use: what its rows say, parsed and unsealed. Held in a cache, so it is never changed in place.
@@ -78,6 +79,9 @@ pub struct TenantSettings {
     pub limits: Limits,
     /// Actor type → providers. Absent: `customer` may use all, `user` emailpass alone, any other actor type none.
     pub auth_methods: BTreeMap<String, Vec<String>>,
+    /// Third-party providers by the name that stands in the path.
+    pub providers: BTreeMap<String, ProviderSettings>,
+    pub callbacks: Callbacks,
     pub mail: Mail,
     pub webhooks: Vec<Webhook>,
 }
@@ -168,6 +172,42 @@ impl Default for Customers {
     fn default() -> Self {
         Self { email_must_match_identity: true }
     }
+}
+
+/// What happens when somebody comes back from a third party.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Callbacks {
+    /// What a proven address means that a customer here has, too. Default `ask`.
+    pub same_address: SameAddress,
+    /// Which sign-ins must come back to the browser that began them. Default `same_site`.
+    pub cookie: CallbackCookie,
+}
+
+/// Which sign-ins by a third party are bound to a browser by a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackCookie {
+    /// Those that begin or end in a browser on the API's own host or on a host of the same site.
+    #[default]
+    SameSite,
+    /// All. An SDK that sends no cookies cannot sign in so.
+    Always,
+    /// None: for storefronts on a host of the same site whose SDK sends no cookies.
+    Never,
+}
+
+/// What a login of a third party has to do with a customer who has the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameAddress {
+    /// The answer says that the address has an account; linking needs a sign-in to it.
+    #[default]
+    Ask,
+    /// Linked at once where both sides have proven the address; otherwise as `ask`.
+    Auto,
+    /// Nothing: nothing is linked, and nothing is said.
+    Never,
 }
 
 /// Budgets against guessing and flooding. Each default is a number of tries in the time its name says.

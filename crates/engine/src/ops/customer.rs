@@ -10,7 +10,8 @@ use crate::limits::{self, Limit, Ticket, ticket};
 use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile};
 use crate::model::email::Email;
 use crate::model::event::EventName;
-use crate::model::ids::CustomerId;
+use crate::model::identity::Identity;
+use crate::model::ids::{CustomerId, IdentityId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
 use crate::ops::session::{self, Caller};
@@ -23,7 +24,13 @@ use crate::store::{self, Tx};
 /// `Unauthenticated` if the session has ended meanwhile, `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
 pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, email: Option<&str>, profile: Profile) -> Result<Customer> {
     may_become(caller)?;
-    let email = emailpass::address(email.ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
+    let tenant_id = tenant.id;
+    let identity = caller.identity;
+    let login = engine.db.read(move |reader| Box::pin(store::identity::by_id(reader, tenant_id, identity))).await?;
+    let login = login.ok_or_else(|| gone(identity))?;
+    // A login with a password names its address in the body, as ever; a third party has told it.
+    let told = Some(login.address.as_str()).filter(|address| login.key.provider != emailpass::NAME && !address.is_empty());
+    let email = emailpass::address(email.or(told).ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
     let now = engine.clock.now();
     let id = CustomerId(engine.rng.ulid(now));
     let mut customer = Customer {
@@ -39,7 +46,7 @@ pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller,
         updated_at: now,
         deleted_at: None,
     };
-    customer.apply(profile);
+    customer.apply(profile.or_told(&login.user_metadata));
     let planned = event::plan(engine, tenant, EventName::CustomerCreated, id_data(id), None);
     let input = Arc::new((tenant.clone(), caller.clone(), email, customer, planned));
     let created = engine
@@ -70,8 +77,8 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
         return Err(Error::unauthenticated());
     }
     let login = store::identity::by_id(tx, tenant.id, identity).await?;
-    let login = login.ok_or_else(|| Error::new(Code::NotFound, format!("AuthIdentity with id: {identity} was not found")))?;
-    if tenant.settings.customers.email_must_match_identity && login.key.entity_id != email.key() {
+    let login = login.ok_or_else(|| gone(identity))?;
+    if tenant.settings.customers.email_must_match_identity && !is_own(&login, email) {
         return Err(Error::invalid("The email must be the address that you registered with"));
     }
     // The guarded link comes first: of two concurrent calls the second stops here, before it can meet the first one's row.
@@ -82,6 +89,15 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
         return Err(Error::new(Code::Duplicate, "Customer with this email already has an account"));
     }
     event::append(tx, tenant, planned).await
+}
+
+fn gone(identity: IdentityId) -> Error {
+    Error::new(Code::NotFound, format!("AuthIdentity with id: {identity} was not found"))
+}
+
+/// Whether `email` is the login's own address. A third party may have told none; then there is nothing that it could contradict.
+fn is_own(login: &Identity, email: &Email) -> bool {
+    login.address.is_empty() || Email::parse(&login.address).is_ok_and(|own| own.key() == email.key())
 }
 
 fn already_a_customer() -> Error {

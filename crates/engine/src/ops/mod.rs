@@ -1,8 +1,11 @@
 //! The product: a file per noun, a function per thing that somebody does.
 
+pub mod account;
 pub mod api_key;
+pub mod callback;
 pub mod customer;
 pub mod event;
+pub mod identity;
 pub mod password_reset;
 pub mod registration;
 pub mod session;

@@ -330,6 +330,8 @@ async fn complete_tx(
         return Err(invalid_token());
     }
     store::identity::set_password(tx, tenant.id, identity, hash).await?;
+    // Whoever has the link reads the mailbox.
+    store::identity::prove(tx, tenant.id, identity).await?;
     if tenant.settings.passwords.revoke_sessions_on_change {
         store::session::end_all(tx, tenant.id, identity).await?;
     }

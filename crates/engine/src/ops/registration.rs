@@ -39,14 +39,8 @@ pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Clien
         resume(engine, tenant, identity, failures, new).await?
     } else {
         let hash = engine.hasher.hash(secret, engine.rng.bytes()).await?;
-        let identity = Identity {
-            id: IdentityId(engine.rng.ulid(engine.clock.now())),
-            key,
-            address: email.as_written().to_owned(),
-            password_hash: Some(hash),
-            actor_id: None,
-            created_at: engine.clock.now(),
-        };
+        let now = engine.clock.now();
+        let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
         create(engine, tenant, identity, new).await?
     };
     session::token(engine, tenant, new, &identity.ok_or_else(taken)?)
@@ -102,8 +96,7 @@ async fn create(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: 
             let input = input.clone();
             Box::pin(async move {
                 let (tenant, identity) = &*input;
-                let hash = identity.password_hash.as_deref().unwrap_or_default();
-                if !store::identity::insert(tx, tenant.id, identity.id, &identity.key, &identity.address, hash).await? {
+                if !store::identity::insert(tx, tenant.id, identity).await? {
                     return Ok(None);
                 }
                 session::begin(tx, tenant, new, identity.id).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, UserId};
 use crate::model::tenant::Tenant;
@@ -58,7 +58,7 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: NewSession, identity: &I
         mfa_enabled: false,
         mfa_challenge_completed_at: None,
         app_metadata,
-        user_metadata: Map::new(),
+        user_metadata: identity.user_metadata.clone(),
         iss: engine.issuer(tenant),
         aud: tenant.slug.clone(),
         iat,
@@ -66,6 +66,27 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: NewSession, identity: &I
         jti: engine.rng.ulid(session.started_at).to_string(),
         sid: session.id.bare(),
     })
+}
+
+/// A new token of the caller's session, from what its login is now: this is how a login that became a customer gets a token that says so.
+/// The old token stays good until it expires.
+///
+/// # Errors
+/// `Unauthorized` if the login is gone or the session has ended meanwhile.
+pub async fn refresh(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<String> {
+    let (tenant_id, session, id) = (tenant.id, caller.session, caller.identity);
+    let found = engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let Some(row) = store::session::find(reader, tenant_id, session).await? else { return Ok(None) };
+                Ok(store::identity::by_id(reader, tenant_id, id).await?.map(|identity| (row, identity)))
+            })
+        })
+        .await?;
+    let (row, identity) = found.ok_or_else(|| Error::unauthorized("Invalid auth identity while refreshing token"))?;
+    let again = NewSession { id: session, started_at: engine.clock.now(), expires_at: row.expires_at };
+    token(engine, tenant, again, &identity)
 }
 
 fn wire_actor_id(actor: &ActorType, bare: &str) -> String {

@@ -47,11 +47,12 @@ pub async fn sweep(engine: &Engine) -> Result<()> {
 
 /// Deletes some rows of a tenant. True: there may be more.
 async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool> {
-    let work = engine.db.write(move |tx| {
+    let work = engine.db.write_behind(move |tx| {
         Box::pin(async move {
             Ok(store::limit::sweep(tx, tenant, bounds.limits).await? >= BATCH
                 || store::password_reset::sweep(tx, tenant, bounds.resets).await? >= BATCH
                 || store::session::sweep(tx, tenant).await? >= BATCH
+                || store::callback::sweep(tx, tenant).await? >= BATCH
                 // Deliveries before their events.
                 || store::delivery::sweep(tx, tenant, bounds.events).await? >= BATCH
                 || store::event::sweep(tx, tenant, bounds.events).await? >= BATCH)

@@ -224,6 +224,9 @@ pub(crate) async fn check_master_key(engine: &Engine) -> Result<()> {
     }
 }
 
+/// How often a change is tried again that somebody else's has overtaken.
+const TRIES: u32 = 3;
+
 /// What is written for a tenant, drawn and sealed before the transaction.
 struct Draft {
     id: TenantId,
@@ -237,13 +240,35 @@ struct Draft {
 
 /// Creates the declared tenant, or brings it to what the configuration says.
 pub async fn declare(engine: &Engine, declared: &TenantSettings) -> Result<()> {
-    let slug = declared.slug.clone();
-    let existing = engine.db.read(move |reader| Box::pin(async move { store::tenant::by_slug(reader, &slug).await })).await?;
-    let existing = match existing {
-        Some(row) => Some(current(engine, row).await?),
-        None => None,
-    };
-    write(engine, declared, existing.as_deref()).await
+    let mut tries = 1;
+    loop {
+        let existing = match row_by_slug(engine, &declared.slug).await? {
+            Some(row) => Some(current(engine, row).await?),
+            None => None,
+        };
+        match write(engine, declared, existing.as_deref()).await {
+            // Another server starts with the same configuration.
+            Err(e) if matches!(e.code, Code::Conflict | Code::Duplicate) && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Changes the settings of a tenant that is not declared. A running server knows within a second.
+///
+/// # Errors
+/// `NotFound` for an unknown slug, `Conflict` if others change it all the time.
+pub async fn change(engine: &Engine, slug: &str, change: impl Fn(&mut TenantSettings)) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        let tenant = by_slug(engine, slug).await?;
+        let mut settings = TenantSettings { slug: slug.to_owned(), hosts: tenant.hosts.clone(), ..tenant.settings.clone() };
+        change(&mut settings);
+        match write(engine, &settings, Some(&tenant)).await {
+            Err(e) if e.code == Code::Conflict && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Creates a tenant that is not declared.
@@ -263,12 +288,12 @@ async fn write(engine: &Engine, settings: &TenantSettings, existing: Option<&Ten
     if !draft.changed && existing.is_some() && draft.api_keys.is_empty() {
         return Ok(());
     }
-    let (draft, creating) = (Arc::new(draft), existing.is_none());
+    let (draft, version) = (Arc::new(draft), existing.map(|tenant| tenant.version));
     engine
         .db
         .write(move |tx| {
             let draft = draft.clone();
-            Box::pin(async move { write_tx(tx, &draft, creating).await })
+            Box::pin(async move { write_tx(tx, &draft, version).await })
         })
         .await
 }
@@ -312,13 +337,16 @@ fn new_key(engine: &Engine, tenant: TenantId, algorithm: Algorithm, secret: Opti
     Ok((id, algorithm, engine.master.seal(&key_context(tenant, id), &material)))
 }
 
-async fn write_tx(tx: &mut Tx, draft: &Draft, creating: bool) -> Result<()> {
-    if creating {
-        if !store::tenant::insert(tx, draft.id, &draft.slug, &draft.settings).await? {
+/// `version` is that of the tenant that is changed; without one it is created.
+async fn write_tx(tx: &mut Tx, draft: &Draft, version: Option<i64>) -> Result<()> {
+    match version {
+        None if !store::tenant::insert(tx, draft.id, &draft.slug, &draft.settings).await? => {
             return Err(Error::new(Code::Duplicate, format!("There is a tenant `{}` already", draft.slug)));
         }
-    } else {
-        store::tenant::update(tx, draft.id, &draft.settings).await?;
+        Some(version) if !store::tenant::update(tx, draft.id, version, &draft.settings).await? => {
+            return Err(Error::new(Code::Conflict, format!("Tenant `{}` was changed by somebody else meanwhile", draft.slug)));
+        }
+        _ => {}
     }
     if let Some(host) = store::tenant::set_hosts(tx, draft.id, &draft.hosts).await? {
         return Err(Error::new(Code::Duplicate, format!("The host `{host}` belongs to another tenant")));

@@ -6,7 +6,7 @@ use crate::Engine;
 use crate::error::{Code, Error, Result};
 use crate::limits::Failures;
 use crate::model::email::Email;
-use crate::model::identity::{ActorType, IdentityKey};
+use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{IdentityId, UserId};
 use crate::model::password;
 use crate::model::tenant::Tenant;
@@ -26,7 +26,8 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
     let (user, identity) = (UserId(engine.rng.ulid(now)), IdentityId(engine.rng.ulid(now)));
     let key = emailpass::key(&ActorType::new("user"), email);
     let failures = Failures::at(engine, tenant, &key);
-    let input = Arc::new((tenant.clone(), New { user, identity, email: email.clone(), hash, key }, failures));
+    let login = Identity::with_password(identity, key, email.as_written(), hash, now);
+    let input = Arc::new((tenant.clone(), New { user, email: email.clone(), login }, failures));
     engine
         .db
         .write(move |tx| {
@@ -40,23 +41,21 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
 /// What was drawn before the transaction.
 struct New {
     user: UserId,
-    identity: IdentityId,
     email: Email,
-    hash: String,
-    key: IdentityKey,
+    login: Identity,
 }
 
 async fn create_tx(tx: &mut Tx, tenant: &Tenant, new: &New, failures: &Failures) -> Result<()> {
     let taken = || Error::new(Code::Duplicate, "A user with this email exists already");
-    let (actor, address) = (new.user.bare(), new.email.as_written());
+    let (actor, login) = (new.user.bare(), &new.login);
     if !store::user::insert(tx, tenant.id, new.user, &new.email).await? {
         return Err(taken());
     }
-    if store::identity::insert(tx, tenant.id, new.identity, &new.key, address, &new.hash).await? {
-        return if store::identity::link(tx, tenant.id, new.identity, &actor).await? { Ok(()) } else { Err(taken()) };
+    if store::identity::insert(tx, tenant.id, login).await? {
+        return if store::identity::link(tx, tenant.id, login.id, &actor).await? { Ok(()) } else { Err(taken()) };
     }
     // The update locks the login, so a sign-in with the stranger's password ends before it or fails after it.
-    let adopted = store::identity::adopt(tx, tenant.id, &new.key, address, &new.hash, &actor).await?.ok_or_else(taken)?;
+    let adopted = store::identity::adopt(tx, tenant.id, login, &actor).await?.ok_or_else(taken)?;
     store::session::end_all(tx, tenant.id, adopted).await?;
     store::password_reset::void(tx, tenant.id, adopted).await?;
     failures.give_back(tx, tenant).await

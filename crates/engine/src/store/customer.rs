@@ -13,6 +13,7 @@ statements! {
     BY_SESSION = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at
         FROM sessions s JOIN customers c ON c.tenant_id = s.tenant_id
         WHERE s.tenant_id = $1 AND s.id = $2 AND s.identity_id = $3 AND s.ended_at IS NULL AND s.expires_at > $5 AND c.id = $4 AND c.deleted_at IS NULL";
+    BY_ADDRESS = "SELECT id FROM customers WHERE tenant_id = $1 AND email_key = $2 AND has_account = 1 AND deleted_at IS NULL";
     LOCK = "UPDATE customers SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
     UPDATE = "UPDATE customers SET company_name = $3, first_name = $4, last_name = $5, phone = $6, metadata = $7, updated_at = $8
@@ -64,6 +65,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_ke
 pub async fn by_session(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId, id: CustomerId) -> Result<Option<Customer>> {
     let now = reader.now();
     reader.one(BY_SESSION, &[tenant.into(), session.into(), identity.into(), id.into(), now.into()]).await
+}
+
+/// The customer with an account who has this address in its look-up form.
+pub async fn by_address(reader: &mut Reader, tenant: TenantId, email_key: &str) -> Result<Option<CustomerId>> {
+    let found = reader.one::<(String,)>(BY_ADDRESS, &[tenant.into(), email_key.into()]).await?;
+    Ok(found.and_then(|(id,)| id.parse().ok()))
 }
 
 /// Locks the customer's row until the transaction ends, so that a merge of its metadata loses nothing.

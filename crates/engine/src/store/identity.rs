@@ -1,5 +1,6 @@
 //! Logins.
 
+use serde_json::{Map, Value};
 use ulid::Ulid;
 
 use super::value::{FromRow, Row, Val};
@@ -9,11 +10,11 @@ use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::{IdentityId, JobId, TenantId};
 
 statements! {
-    INSERT = "INSERT INTO identities (tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (tenant_id, actor_type, provider, issuer, entity_id) DO NOTHING";
-    BY_KEY = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at FROM identities
+    INSERT = "INSERT INTO identities (tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, proven_at, user_metadata, actor_id, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (tenant_id, actor_type, provider, issuer, entity_id) DO NOTHING";
+    BY_KEY = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities
         WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5";
-    BY_ID = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at FROM identities WHERE tenant_id = $1 AND id = $2";
+    BY_ID = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities WHERE tenant_id = $1 AND id = $2";
     LINK = "UPDATE identities SET actor_id = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2 AND actor_id IS NULL";
     SET_PASSWORD = "UPDATE identities SET password_hash = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2";
     REPLACE_HASH = "UPDATE identities SET password_hash = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2 AND password_hash = $3";
@@ -22,6 +23,15 @@ statements! {
         RETURNING id, address";
     ADOPT = "UPDATE identities SET address = $6, password_hash = $7, actor_id = $8, updated_at = $9
         WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5 AND actor_id IS NULL RETURNING id";
+    PROVE = "UPDATE identities SET proven_at = $3 WHERE tenant_id = $1 AND id = $2 AND proven_at IS NULL";
+    TOLD = "UPDATE identities SET address = $3, proven_at = $4, user_metadata = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2";
+    // A password that was set before anybody showed the address to be theirs.
+    DISARM = "UPDATE identities SET password_hash = NULL, updated_at = $6 WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5
+        AND password_hash IS NOT NULL AND proven_at IS NULL RETURNING id";
+    OF_ACTOR = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities
+        WHERE tenant_id = $1 AND actor_type = $2 AND actor_id = $3 ORDER BY id";
+    LOCK_ACTOR = "UPDATE identities SET updated_at = $4 WHERE tenant_id = $1 AND actor_type = $2 AND actor_id = $3";
+    REMOVE = "DELETE FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND actor_id = $4";
     LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
 }
 
@@ -39,25 +49,34 @@ impl FromRow for Identity {
             password_hash: row.get(6)?,
             actor_id: row.get(7)?,
             created_at: row.time(8)?,
+            proven_at: row.optional_time(9)?,
+            user_metadata: super::value::map(row.get(10)?)?,
         })
     }
 }
 
 /// False: the login exists already.
-pub async fn insert(tx: &mut Tx, tenant: TenantId, id: IdentityId, key: &IdentityKey, address: &str, password_hash: &str) -> Result<bool> {
+pub async fn insert(tx: &mut Tx, tenant: TenantId, identity: &Identity) -> Result<bool> {
     let now = tx.now();
     let values = [
         tenant.into(),
-        id.into(),
-        key.actor_type.as_str().into(),
-        (&key.provider).into(),
-        (&key.issuer).into(),
-        (&key.entity_id).into(),
-        address.into(),
-        password_hash.into(),
+        identity.id.into(),
+        identity.key.actor_type.as_str().into(),
+        (&identity.key.provider).into(),
+        (&identity.key.issuer).into(),
+        (&identity.key.entity_id).into(),
+        (&identity.address).into(),
+        identity.password_hash.as_deref().into(),
+        identity.proven_at.into(),
+        metadata(&identity.user_metadata),
+        identity.actor_id.as_deref().into(),
         now.into(),
     ];
     Ok(tx.exec(INSERT, &values).await? == 1)
+}
+
+fn metadata(map: &Map<String, Value>) -> Val {
+    (!map.is_empty()).then(|| Value::Object(map.clone()).to_string()).into()
 }
 
 /// What names a login, in the order of its unique index: `$1` to `$5`.
@@ -91,10 +110,11 @@ pub async fn replace_hash(tx: &mut Tx, tenant: TenantId, id: IdentityId, old: &s
     Ok(tx.exec(REPLACE_HASH, &[tenant.into(), id.into(), old.into(), new.into(), now.into()]).await? == 1)
 }
 
-/// Gives a login without an actor to `actor_id`, with a new address and password. `None`: there is no such login, or it has an actor.
-pub async fn adopt(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, address: &str, hash: &str, actor_id: &str) -> Result<Option<IdentityId>> {
+/// Gives a login without an actor to `actor_id`, with the address and password of `new`. `None`: there is no such login, or it has an actor.
+pub async fn adopt(tx: &mut Tx, tenant: TenantId, new: &Identity, actor_id: &str) -> Result<Option<IdentityId>> {
     let now = tx.now();
-    let values = [key_values(tenant, key).as_slice(), &[address.into(), hash.into(), actor_id.into(), now.into()]].concat();
+    let rest = [(&new.address).into(), new.password_hash.as_deref().into(), actor_id.into(), now.into()];
+    let values = [key_values(tenant, &new.key).as_slice(), &rest].concat();
     let found = tx.returning::<(String,)>(ADOPT, &values).await?;
     Ok(found.and_then(|(id,)| id.parse().ok()))
 }
@@ -119,4 +139,43 @@ pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: IdentityId) -> Result<bool> {
     let now = tx.now();
     Ok(tx.exec(LOCK, &[tenant.into(), id.into(), now.into()]).await? == 1)
+}
+
+/// Notes that the login's address was shown to be its owner's.
+pub async fn prove(tx: &mut Tx, tenant: TenantId, id: IdentityId) -> Result<()> {
+    let now = tx.now();
+    tx.exec(PROVE, &[tenant.into(), id.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// Writes what the provider told this time. The key stays: an address is no name.
+pub async fn told(tx: &mut Tx, tenant: TenantId, id: IdentityId, address: &str, proven: bool, user_metadata: &Map<String, Value>) -> Result<()> {
+    let now = tx.now();
+    let proven_at = proven.then_some(now);
+    tx.exec(TOLD, &[tenant.into(), id.into(), address.into(), proven_at.into(), metadata(user_metadata), now.into()]).await?;
+    Ok(())
+}
+
+/// Takes the password from a login whose address nobody has proven. `None`: there is no such login, or nothing to take.
+pub async fn disarm(tx: &mut Tx, tenant: TenantId, key: &IdentityKey) -> Result<Option<IdentityId>> {
+    let now = tx.now();
+    let values = [key_values(tenant, key).as_slice(), &[now.into()]].concat();
+    let found = tx.returning::<(String,)>(DISARM, &values).await?;
+    Ok(found.and_then(|(id,)| id.parse().ok()))
+}
+
+/// The logins of one actor, the oldest first.
+pub async fn of_actor(reader: &mut Reader, tenant: TenantId, actor: &ActorType, actor_id: &str) -> Result<Vec<Identity>> {
+    reader.all(OF_ACTOR, &[tenant.into(), actor.as_str().into(), actor_id.into()]).await
+}
+
+/// Locks the logins of one actor until the transaction ends.
+pub async fn lock_actor(tx: &mut Tx, tenant: TenantId, actor: &ActorType, actor_id: &str) -> Result<u64> {
+    let now = tx.now();
+    tx.exec(LOCK_ACTOR, &[tenant.into(), actor.as_str().into(), actor_id.into(), now.into()]).await
+}
+
+/// Deletes a login of this actor. False: it has none with this id.
+pub async fn remove(tx: &mut Tx, tenant: TenantId, id: IdentityId, actor: &ActorType, actor_id: &str) -> Result<bool> {
+    Ok(tx.exec(REMOVE, &[tenant.into(), id.into(), actor.as_str().into(), actor_id.into()]).await? == 1)
 }

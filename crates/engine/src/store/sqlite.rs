@@ -27,6 +27,8 @@ use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
 const BATCH_JOBS: usize = 64;
+/// How long a process that ends waits for readers of other processes.
+const CLOSING: Duration = Duration::from_millis(50);
 
 /// Tells a job's caller how the commit went.
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
@@ -194,7 +196,9 @@ impl Writer {
             }
         }
         self.holder.release();
-        // Nobody is left to write. The file is made whole by itself, so that copying it alone copies everything.
+        // Nobody is left to write. The file is made whole by itself, so that copying it alone copies everything. Where another process has it open
+        // that is for the last of them to do, and nobody waits for it.
+        drop(connection(&self.tx).busy_timeout(CLOSING));
         if let Err(e) = batch(&self.tx, "PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = %e, "the log beside the database could not be taken into it");
         }

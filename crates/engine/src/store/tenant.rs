@@ -8,7 +8,7 @@ use crate::model::time::Timestamp;
 
 statements! {
     INSERT = "INSERT INTO tenants (id, slug, settings, version, created_at, updated_at) VALUES ($1, $2, $3, 1, $4, $4) ON CONFLICT (slug) DO NOTHING";
-    UPDATE = "UPDATE tenants SET settings = $2, version = version + 1, updated_at = $3 WHERE id = $1";
+    UPDATE = "UPDATE tenants SET settings = $2, version = version + 1, updated_at = $3 WHERE id = $1 AND version = $4";
     BUMP = "UPDATE tenants SET version = version + 1, updated_at = $2 WHERE id = $1";
     DISABLE = "UPDATE tenants SET disabled_at = $2, version = version + 1, updated_at = $2 WHERE id = $1 AND disabled_at IS NULL";
     BY_SLUG = "SELECT id, slug, settings, version, disabled_at, created_at FROM tenants WHERE slug = $1";
@@ -51,10 +51,10 @@ pub async fn insert(tx: &mut Tx, id: TenantId, slug: &str, settings: &[u8]) -> R
     Ok(tx.exec(INSERT, &[id.into(), slug.into(), settings.into(), now.into()]).await? == 1)
 }
 
-pub async fn update(tx: &mut Tx, id: TenantId, settings: &[u8]) -> Result<()> {
+/// False: the tenant is no longer of `version`, and nothing was changed.
+pub async fn update(tx: &mut Tx, id: TenantId, version: i64, settings: &[u8]) -> Result<bool> {
     let now = tx.now();
-    tx.exec(UPDATE, &[id.into(), settings.into(), now.into()]).await?;
-    Ok(())
+    Ok(tx.exec(UPDATE, &[id.into(), settings.into(), now.into(), version.into()]).await? == 1)
 }
 
 /// Tells every cache that something of this tenant has changed.

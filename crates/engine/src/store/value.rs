@@ -1,6 +1,7 @@
 //! Values and rows of either database.
 
 use bytes::BytesMut;
+use serde_json::{Map, Value};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::error::{Error, Result};
@@ -122,6 +123,12 @@ impl Row<'_> {
     pub fn optional_time(&self, column: usize) -> Result<Option<Timestamp>> {
         Ok(self.get::<Option<i64>>(column)?.map(Timestamp::from_micros))
     }
+}
+
+/// A JSON object; NULL is an empty one.
+pub fn map(text: Option<String>) -> Result<Map<String, Value>> {
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map(Option::unwrap_or_default).map_err(|e| Error::storage(format!("a JSON object: {e}")))
 }
 
 /// How a row becomes a value.

@@ -1,9 +1,12 @@
 //! JSON for storefronts. Each handler parses, calls one operation and prints.
 
+pub mod callback;
 pub mod customer;
 pub mod health;
+pub mod identity;
 pub mod jwks;
 pub mod password_reset;
 pub mod registration;
 pub mod sign_in;
+pub mod token;
 pub mod validate;

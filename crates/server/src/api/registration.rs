@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde_json::{Value, json};
+use vestibule_engine::error::Error;
 use vestibule_engine::ops;
 use vestibule_engine::provider::emailpass;
 
@@ -23,6 +24,13 @@ pub async fn post(
     gate: Gate,
 ) -> Result<Json<Value>, ApiError> {
     gate.require_installed()?;
+    if gate.is_third_party() {
+        let mut name = gate.provider.clone();
+        if let Some(first) = name.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        return Err(Error::unauthorized(format!("{name} does not support registration. Use method `authenticate` instead.")).into());
+    }
     let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
     let token = ops::registration::register(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;

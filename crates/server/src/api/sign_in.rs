@@ -2,14 +2,17 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::ops;
 use vestibule_engine::provider::emailpass;
 
+use super::callback::Start;
 use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::body::Body;
+use crate::extract::browser::FlowBrowser;
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
 use crate::extract::tenant::CurrentTenant;
@@ -30,19 +33,33 @@ pub async fn post(
     State(app): State<App>,
     RawQuery(query): RawQuery,
     Body(body): Body,
-    CurrentTenant(tenant): CurrentTenant,
-    Caller(client): Caller,
+    tenant: CurrentTenant,
+    client: Caller,
     gate: Gate,
-) -> Result<Json<Value>, ApiError> {
+    browser: FlowBrowser,
+) -> Result<Response, ApiError> {
     gate.require_installed()?;
+    if gate.is_third_party() {
+        return Start { app, tenant, client, gate, browser }.answer(query.as_deref(), &body).await;
+    }
     let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
-    let token = ops::sign_in::sign_in(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
-    Ok(Json(json!({ "token": token })))
+    let token = ops::sign_in::sign_in(&app.engine, &tenant.0, &client.0, &gate.actor, &email, &password).await?;
+    Ok(Json(json!({ "token": token })).into_response())
 }
 
 /// A provider with passwords reads them from the body alone, so a GET has none.
-pub async fn get(gate: Gate) -> Result<Json<Value>, ApiError> {
+pub async fn get(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    tenant: CurrentTenant,
+    client: Caller,
+    gate: Gate,
+    browser: FlowBrowser,
+) -> Result<Response, ApiError> {
     gate.require_installed()?;
+    if gate.is_third_party() {
+        return Start { app, tenant, client, gate, browser }.answer(query.as_deref(), &Value::Null).await;
+    }
     Err(Error::unauthorized("Password should be a string").into())
 }

@@ -10,11 +10,13 @@ use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
 use vestibule_engine::model::customer::{Change, Profile};
 use vestibule_engine::model::hex;
 use vestibule_engine::model::identity::ActorType;
+use vestibule_engine::model::provider::{ProviderSettings, ProviderType};
 use vestibule_engine::model::tenant::{Secret, Tenant, TenantSettings};
 use vestibule_engine::ops::{self, Client};
 use vestibule_engine::provider::emailpass;
 
 use super::{Failure, open, serve};
+use crate::pages::demo_provider;
 
 const SHOPS: [(&str, &str); 2] = [("acme", "Acme"), ("globex", "Globex")];
 /// The first of the shops answers where no host names one.
@@ -22,6 +24,8 @@ const DEFAULT_SHOP: &str = "acme";
 /// The demo customer of the default shop.
 const CUSTOMER: &str = "customer@gmail.com";
 const PASSWORD: &str = "correct-horse-9-battery";
+/// The name of the demo provider in paths.
+const PROVIDER: &str = "demo";
 
 #[derive(Args)]
 pub struct Dev {
@@ -54,13 +58,19 @@ impl Dev {
             let mut shop = TenantSettings { slug: slug.into(), publishable_keys: vec![publishable_key(slug)], ..TenantSettings::default() };
             shop.mail.from = Some(format!("{name} <no-reply@{slug}.localhost>"));
             shop.mail.transport = Some(Secret::new("inbox"));
+            shop.providers.insert(PROVIDER.into(), provider(slug, address));
             shop
         });
         Config {
             server: Server { listen: address, default_tenant: Some(DEFAULT_SHOP.into()), development: true, ..Server::default() },
             database: Database { url: Secret::new(format!("sqlite://{}", self.data.join("vestibule.db").display())) },
             keys: Keys::default(),
-            outbound: Outbound { allow_private: vec![ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into()] },
+            outbound: Outbound {
+                allow_private: vec![
+                    ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into(),
+                    ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128).into(),
+                ],
+            },
             tenants: tenants.into(),
         }
     }
@@ -69,6 +79,31 @@ impl Dev {
 /// The same key at every start: what a storefront has configured goes on working.
 fn publishable_key(slug: &str) -> String {
     format!("pk_{}", hex(&ops::api_key::digest(&format!("vestibule dev {slug}"))))
+}
+
+/// The demo provider as a shop declares it. Each shop's pages answer at more than one name, and come back to the one that they were left at.
+fn provider(slug: &str, address: SocketAddr) -> ProviderSettings {
+    let port = address.port();
+    let own = format!("{slug}.localhost:{port}");
+    let names = if slug == DEFAULT_SHOP { vec![address.to_string(), own, format!("localhost:{port}")] } else { vec![own] };
+    let mut pages = names.iter().map(|name| format!("http://{name}/dev/callback"));
+    ProviderSettings {
+        kind: ProviderType::Oidc,
+        client_id: demo_provider::CLIENT_ID.into(),
+        client_secret: Some(Secret::new(demo_provider::CLIENT_SECRET)),
+        callback_url: pages.next(),
+        allowed_callback_urls: pages.collect(),
+        display_name: Some("the demo provider".into()),
+        issuer: demo_provider::issuer(address).parse().ok(),
+        authorization_endpoint: None,
+        token_endpoint: None,
+        userinfo_endpoint: None,
+        jwks_uri: None,
+        scopes: None,
+        team_id: None,
+        key_id: None,
+        private_key: None,
+    }
 }
 
 /// Signs the demo customer up, as a storefront would, unless an earlier start did.
@@ -94,6 +129,7 @@ fn greet(engine: &Engine, address: SocketAddr) {
         println!("  reset page       http://{}.localhost:{}/account/reset-password", shop.slug, address.port());
     }
     println!("\nmail inbox         http://{address}/dev/inbox");
+    println!("sign in            http://{address}/dev/sign-in");
     println!("demo customer      {CUSTOMER}   password {PASSWORD}");
     println!("\nAsk for a password reset, then open the inbox:\n");
     println!("curl -X POST \"http://{address}/auth/customer/emailpass/reset-password\" -H \"Content-Type: application/json\" -d '{CUSTOMER}'");

@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod key;
+mod provider;
 mod serve;
 mod tenant;
 mod user;
@@ -41,6 +42,8 @@ enum Command {
     User(user::UserCommand),
     /// Creates, lists and revokes API keys.
     Key(key::KeyCommand),
+    /// Sets, lists and removes the third parties that sign a tenant's customers in.
+    Provider(provider::ProviderCommand),
     /// Prints the version.
     Version,
 }
@@ -114,6 +117,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Tenant(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Key(command) => command.run().await,
+        Command::Provider(command) => command.run().await,
         Command::Version => {
             println!("vestibule {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -15,6 +15,9 @@ use crate::error::ApiError;
 /// A login of the actor type `customer`, with or without a customer.
 pub struct CustomerLogin(pub session::Caller);
 
+/// A login of any actor type, with or without an actor.
+pub struct AnyLogin(pub session::Caller);
+
 /// A customer who is signed in.
 pub struct SignedInCustomer(pub CustomerId);
 
@@ -31,13 +34,21 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.bytes().any(|b| b.is_ascii_whitespace())).then_some(token)
 }
 
-impl FromRequestParts<App> for CustomerLogin {
+impl FromRequestParts<App> for AnyLogin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
         let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
-        let caller = session::authenticate(&app.engine, &tenant, token).await?.ok_or_else(Error::unauthenticated)?;
+        Ok(Self(session::authenticate(&app.engine, &tenant, token).await?.ok_or_else(Error::unauthenticated)?))
+    }
+}
+
+impl FromRequestParts<App> for CustomerLogin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let AnyLogin(caller) = AnyLogin::from_request_parts(parts, app).await?;
         if caller.claims.actor_type != "customer" {
             return Err(Error::unauthenticated().into());
         }

@@ -11,19 +11,26 @@ use super::tenant::CurrentTenant;
 use crate::error::ApiError;
 
 /// Words under `/auth` that belong to other routes, and can be no actor type.
-const RESERVED: &[&str] = &["session", "sessions", "token", "verification", "mfa", "identities"];
+const RESERVED: &[&str] = &["session", "sessions", "token", "verification", "mfa", "identities", "callback"];
 
 /// An actor type and a provider that this shop allows together.
 pub struct Gate {
     pub actor: ActorType,
     pub provider: String,
+    installed: bool,
 }
 
 impl Gate {
     /// Whether the provider exists. One that passes the list need not be installed.
     #[must_use]
     pub fn is_installed(&self) -> bool {
-        self.provider == emailpass::NAME
+        self.installed
+    }
+
+    /// Whether it is somebody else who signs the customer in.
+    #[must_use]
+    pub fn is_third_party(&self) -> bool {
+        self.installed && self.provider != emailpass::NAME
     }
 
     /// # Errors
@@ -55,6 +62,7 @@ impl FromRequestParts<App> for Gate {
             let text = format!("The actor type {actor} is not allowed to use the auth provider {provider}");
             return Err(Error::new(Code::NotAllowed, text).into());
         }
-        Ok(Self { actor, provider })
+        let installed = provider == emailpass::NAME || tenant.settings.providers.contains_key(&provider);
+        Ok(Self { actor, provider, installed })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod body;
+pub mod browser;
 pub mod client;
 pub mod gate;
 pub mod publishable;
@@ -11,8 +12,12 @@ use std::sync::Arc;
 
 use vestibule_engine::Engine;
 
+use crate::pages::demo_provider::Memory;
+
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct App {
     pub engine: Arc<Engine>,
+    /// What the demo provider of `vestibule dev` keeps.
+    pub demo_provider: Arc<Memory>,
 }

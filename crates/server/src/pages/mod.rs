@@ -1,5 +1,7 @@
 //! Hosted pages: HTML that works without JavaScript.
 
+pub mod demo_provider;
+pub mod demo_storefront;
 pub mod inbox;
 pub mod password_reset;
 mod render;

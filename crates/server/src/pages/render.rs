@@ -6,10 +6,17 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Serialize, Serializer};
 
+use super::demo_provider::Person;
+
 /// `{base}/account/assets/style.css`, `text/css; charset=utf-8`.
 pub const STYLE_CSS: &str = include_str!("../../pages/assets/style.css");
 /// `{base}/account/assets/show_password.js`, `text/javascript; charset=utf-8`.
 pub const SHOW_PASSWORD_JS: &str = include_str!("../../pages/assets/show_password.js");
+
+/// `/dev/assets/demo.css`, `text/css; charset=utf-8`.
+pub const DEMO_CSS: &str = include_str!("../../pages/assets/demo.css");
+/// `/dev/assets/demo.js`, `text/javascript; charset=utf-8`.
+pub const DEMO_JS: &str = include_str!("../../pages/assets/demo.js");
 
 /// What the visitor of the reset page sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +124,35 @@ pub struct InboxMailView {
     pub links: Vec<String>,
 }
 
+/// The demo provider's page: whom to be, or why the request is refused.
+#[derive(Clone, Copy, Serialize)]
+pub struct ChoosePage<'a> {
+    pub people: &'a [Person],
+    /// Name and value of what the form carries on.
+    pub hidden: &'a [(&'static str, &'a str)],
+    /// The origin that the choice leads to.
+    pub target: &'a str,
+    /// What is wrong with the request, in a sentence.
+    pub refused: Option<&'a str>,
+}
+
+/// A page of the demo storefront.
+#[derive(Clone, Copy, Serialize)]
+pub struct StorefrontPage<'a> {
+    /// The shop's name.
+    pub shop: &'a str,
+    /// What the page's calls to `/store` carry.
+    pub publishable_key: &'a str,
+}
+
+/// A page at the root, whose links have nothing before them.
+#[derive(Serialize)]
+struct AtRoot<T: Serialize> {
+    base: &'static str,
+    #[serde(flatten)]
+    page: T,
+}
+
 #[derive(Serialize)]
 struct Inbox<'a> {
     base: &'a str,
@@ -156,6 +192,30 @@ pub fn inbox_mail(mail: &InboxMailView) -> Result<String, minijinja::Error> {
     render("inbox_mail.html", InboxMail { base: "", mail: &mail })
 }
 
+/// The demo provider's page.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn demo_choose(page: &ChoosePage<'_>) -> Result<String, minijinja::Error> {
+    render("demo_choose.html", AtRoot { base: "", page })
+}
+
+/// The demo storefront's page on which a sign-in begins.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn demo_sign_in(page: &StorefrontPage<'_>) -> Result<String, minijinja::Error> {
+    render("demo_sign_in.html", AtRoot { base: "", page })
+}
+
+/// The demo storefront's page on which a sign-in ends.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn demo_callback(page: &StorefrontPage<'_>) -> Result<String, minijinja::Error> {
+    render("demo_callback.html", AtRoot { base: "", page })
+}
+
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -169,6 +229,9 @@ fn source(name: &str) -> Option<&'static str> {
         "layout.html" => Some(include_str!("../../pages/layout.html")),
         "reset_password.html" => Some(include_str!("../../pages/reset_password.html")),
         "inbox.html" => Some(include_str!("../../pages/inbox.html")),
+        "demo_choose.html" => Some(include_str!("../../pages/demo_choose.html")),
+        "demo_sign_in.html" => Some(include_str!("../../pages/demo_sign_in.html")),
+        "demo_callback.html" => Some(include_str!("../../pages/demo_callback.html")),
         "inbox_mail.html" => Some(include_str!("../../pages/inbox_mail.html")),
         _ => None,
     }

@@ -3,19 +3,25 @@
 mod document;
 mod triggers;
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
+use vestibule_engine::model::provider::ProviderSettings;
 use vestibule_engine::testing::{Fault, execute};
 
 use self::triggers::{Before, TRIGGERS, Trigger};
-use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key};
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, provider, publishable_key};
 use crate::support::client::{Answer, Shop, claims};
 use crate::support::{each_db, raw};
 
 const SIGN_IN: &str = "/auth/customer/emailpass";
 /// Every route that reads a body.
-const POSTS: [&str; 8] = [
+const POSTS: [&str; 11] = [
     SIGN_IN,
+    "/auth/customer/emailpass/callback",
+    "/auth/identities",
+    "/auth/callback/certified",
     "/auth/customer/emailpass/register",
     "/auth/customer/emailpass/reset-password",
     "/auth/customer/emailpass/update",
@@ -31,7 +37,15 @@ struct Cast(Vec<(&'static str, String)>);
 impl Cast {
     async fn of(app: &mut TestApp) -> Self {
         let shop = app.acme();
-        let customer_token = customer(&shop, ADDRESS).await;
+        let stale = customer(&shop, ADDRESS).await;
+        customer(&shop, "pat@example.com").await;
+        let link = app.reset_token(&shop, "pat@example.com").await;
+        shop.complete_reset(&link, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail("pat@example.com").await;
+        app.advance(Duration::from_mins(11));
+        let customer_token = shop.sign_in(ADDRESS, PASSWORD).await.token();
+        let proven = shop.sign_in("pat@example.com", NEW_PASSWORD).await.token();
         let login = shop.register("bob@example.com", PASSWORD).await.token();
         let deleted = customer(&shop, "dan@example.com").await;
         let orphan = shop.register("orphan@example.com", PASSWORD).await.token();
@@ -51,6 +65,10 @@ impl Cast {
         Self(vec![
             ("{deleted id}", claims(&deleted)["actor_id"].as_str().unwrap().into()),
             ("{orphan id}", claims(&orphan)["auth_identity_id"].as_str().unwrap().into()),
+            ("{customer id}", claims(&customer_token)["auth_identity_id"].as_str().unwrap().into()),
+            ("{login id}", claims(&login)["auth_identity_id"].as_str().unwrap().into()),
+            ("{stale}", stale),
+            ("{proven}", proven),
             ("{customer}", customer_token),
             ("{login}", login),
             ("{deleted}", deleted),
@@ -148,7 +166,12 @@ async fn with_cors(app: &mut TestApp) -> Shop {
 
 each_db! {
     async fn each_trigger_is_answered_as_documented(app: TestApp) {
-        app.restart(|config| config.tenants[1].customers.email_must_match_identity = false).await;
+        app.restart(|config| {
+            config.tenants[1].customers.email_must_match_identity = false;
+            let certified = provider("https://issuer.example", "https://acme.example/callback");
+            let unfinished = ProviderSettings { callback_url: None, ..certified.clone() };
+            config.tenants[0].providers = [("certified".to_owned(), certified), ("unfinished".to_owned(), unfinished)].into();
+        }).await;
         let cast = Cast::of(app).await;
         for trigger in TRIGGERS {
             let answer = provoke(app, &cast, trigger).await;
@@ -359,7 +382,12 @@ each_db! {
             (422, json!({"code": "invalid_request_error", "message": "", "type": "duplicate_error"})),
             (500, json!({"code": "api_error", "message": "", "type": "database_error"})),
         ];
-        app.restart(|config| config.tenants[1].customers.email_must_match_identity = false).await;
+        app.restart(|config| {
+            config.tenants[1].customers.email_must_match_identity = false;
+            let certified = provider("https://issuer.example", "https://acme.example/callback");
+            let unfinished = ProviderSettings { callback_url: None, ..certified.clone() };
+            config.tenants[0].providers = [("certified".to_owned(), certified), ("unfinished".to_owned(), unfinished)].into();
+        }).await;
         let cast = Cast::of(app).await;
         for (status, shape) in published {
             let mut found = false;

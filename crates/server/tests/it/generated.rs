@@ -1,11 +1,13 @@
 //! Pages that repeat what the code says: they are held to it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use vestibule_engine::model::account::{Account, Login, Outcome, decide};
 use vestibule_engine::model::event::EventName;
-use vestibule_engine::model::tenant::Limits;
+use vestibule_engine::model::tenant::{Limits, SameAddress};
 
 use super::tidy::source::{Source, files};
 
@@ -48,6 +50,40 @@ fn the_events_page_has_every_event_and_its_secrets() {
     }
 }
 
+/// The table of `decide`, as `docs/providers.md` shows it.
+fn decisions() -> String {
+    let mut table =
+        "| login | address at the provider | account with the address | `ask` | `auto` | `never` |\n|---|---|---|---|---|---|\n".to_owned();
+    let said = |login, proven, account, policy| match decide(login, proven, account, policy) {
+        Outcome::SignIn => "signed in",
+        Outcome::Stranger { account_exists: false } => "a login of its own",
+        Outcome::Stranger { account_exists: true } => "a login of its own, `account_exists`",
+        Outcome::Join => "linked",
+    };
+    for (login, what) in [(Login::Unknown, "unknown"), (Login::OfNobody, "known, without a customer"), (Login::OfCustomer, "known, with a customer")]
+    {
+        for (proven, address) in [(false, "not proven"), (true, "proven")] {
+            for (account, whose) in [(Account::None, "none"), (Account::Unproven, "not proven"), (Account::Proven, "proven")] {
+                let cells = [SameAddress::Ask, SameAddress::Auto, SameAddress::Never].map(|policy| said(login, proven, account, policy));
+                writeln!(table, "| {what} | {address} | {whose} | {} |", cells.join(" | ")).unwrap();
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn the_providers_page_has_the_table_of_decisions() {
+    let text = page("docs/providers.md");
+    let (before, rest) = text.split_once("<!-- decisions -->\n").unwrap();
+    let (shown, after) = rest.split_once("<!-- /decisions -->").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join("docs/providers.md"), format!("{before}<!-- decisions -->\n{}<!-- /decisions -->{after}", decisions())).unwrap();
+        return;
+    }
+    assert_eq!(shown, decisions(), "UPDATE_DOCS=1 on this test writes it anew");
+}
+
 #[test]
 fn the_api_page_has_every_limit_with_its_default() {
     let page = page("docs/api.md");
@@ -67,7 +103,7 @@ fn every_route_is_on_the_api_page() {
     for route in vestibule::router::ROUTES {
         let path = route.path.replace("{auth_provider}", "{provider}").replace("/t/{slug}", "");
         // What pages link to by themselves.
-        let part_of_a_page = path.starts_with("/account/assets") || path.starts_with("/dev/inbox/");
+        let part_of_a_page = ["/account/assets", "/dev/assets", "/dev/inbox/"].iter().any(|start| path.starts_with(start));
         let named = table.iter().any(|row| row.contains(&format!("`{} {path}`", route.method)));
         assert!(named || part_of_a_page, "no table of docs/api.md names {} {path}", route.method);
     }

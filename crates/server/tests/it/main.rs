@@ -4,10 +4,12 @@
 
 mod support;
 
+mod callback;
 mod cli;
 mod connections;
 mod crash;
 mod customer;
+mod demo_provider;
 mod errors;
 mod examples;
 mod fuzz;

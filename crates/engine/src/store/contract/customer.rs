@@ -60,7 +60,12 @@ async fn r1_an_address_has_one_account_in_a_tenant(f: &Fixture) {
     assert!(!commit!(f, |tx| customer::insert(tx, acme, again, "ann@x.test").await));
     assert!(commit!(f, |tx| customer::insert(tx, acme, guest, "ann@x.test").await), "a guest is no account");
     assert!(commit!(f, |tx| customer::insert(tx, other, again, "ann@x.test").await), "another tenant");
+    let found = look!(f, |r| customer::by_address(r, acme, "ann@x.test").await);
+    assert_eq!(found, Some(first.id), "the guest is not found");
+    assert_eq!(look!(f, |r| customer::by_address(r, acme, "bob@x.test").await), None);
     delete(f, first.id).await;
+    assert_eq!(look!(f, |r| customer::by_address(r, acme, "ann@x.test").await), None, "deleted");
+    assert_eq!(look!(f, |r| customer::by_address(r, other, "ann@x.test").await), Some(again.id), "each tenant has its own");
     assert!(commit!(f, |tx| customer::insert(tx, acme, again, "ann@x.test").await), "the first was deleted");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Fixture, key, on_purpose};
+use super::{Fixture, key, login, on_purpose};
 use crate::error::Result;
 use crate::model::customer::Customer;
 use crate::model::email::Email;
@@ -139,7 +139,7 @@ impl Step {
         let Self { tenant, name, identity, .. } = self;
         let found = identity::by_key(tx, tenant, &key(name)).await?;
         Ok(match (self.kind, found) {
-            (0, _) => format!("{:?}", identity::insert(tx, tenant, identity, &key(name), name, "hash").await?),
+            (0, _) => format!("{:?}", identity::insert(tx, tenant, &login(identity, key(name), name, "hash")).await?),
             (1, Some(found)) => {
                 let old = found.password_hash.unwrap_or_default();
                 format!("{:?}", identity::replace_hash(tx, tenant, found.id, &old, self.jti).await?)

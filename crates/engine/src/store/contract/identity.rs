@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Fixture, MINUTE, RACERS, key};
+use super::{Fixture, MINUTE, RACERS, key, login};
 use crate::model::identity::ActorType;
 use crate::model::ids::{IdentityId, JobId};
 use crate::ports::clock::Clock;
@@ -22,6 +22,10 @@ each_db! {
     a_login_without_an_actor_is_adopted_once
     of_many_reset_requests_the_newest_is_kept
     a_lock_tells_whether_the_login_exists
+    an_address_is_proven_once
+    what_a_provider_tells_is_kept_and_the_key_stays
+    r102_only_an_unproven_password_is_taken
+    the_logins_of_an_actor_are_its_own
 }
 
 async fn r1_a_login_is_unique_within_its_tenant(f: &Fixture) {
@@ -30,10 +34,10 @@ async fn r1_a_login_is_unique_within_its_tenant(f: &Fixture) {
     let inserted = commit!(f, |tx| {
         let staff = || crate::model::identity::IdentityKey { actor_type: ActorType::new("user"), ..key("ann") };
         let mut inserted = Vec::new();
-        inserted.push(identity::insert(tx, acme, ids[0], &key("ann"), "Ann@x.test", "one").await?);
-        inserted.push(identity::insert(tx, acme, ids[1], &key("ann"), "ann@x.test", "two").await?);
-        inserted.push(identity::insert(tx, other, ids[2], &key("ann"), "ann@x.test", "three").await?);
-        inserted.push(identity::insert(tx, acme, ids[3], &staff(), "ann@x.test", "four").await?);
+        inserted.push(identity::insert(tx, acme, &login(ids[0], key("ann"), "Ann@x.test", "one")).await?);
+        inserted.push(identity::insert(tx, acme, &login(ids[1], key("ann"), "ann@x.test", "two")).await?);
+        inserted.push(identity::insert(tx, other, &login(ids[2], key("ann"), "ann@x.test", "three")).await?);
+        inserted.push(identity::insert(tx, acme, &login(ids[3], staff(), "ann@x.test", "four")).await?);
         Ok(inserted)
     });
     assert_eq!(inserted, [true, false, true, true]);
@@ -70,7 +74,7 @@ async fn r8_of_many_registrations_one_wins(f: &Fixture) {
     let won = f
         .race(move |tx| {
             let id = IdentityId(rng.ulid(now));
-            Box::pin(async move { Ok((id, identity::insert(tx, acme, id, &key("ann"), "ann", "hash").await?)) })
+            Box::pin(async move { Ok((id, identity::insert(tx, acme, &login(id, key("ann"), "ann", "hash")).await?)) })
         })
         .await;
     let winners: Vec<_> = won.iter().filter(|(_, won)| *won).collect();
@@ -155,9 +159,11 @@ async fn a_reset_request_is_not_measured_by_one_from_the_future(f: &Fixture) {
 async fn a_login_without_an_actor_is_adopted_once(f: &Fixture) {
     let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
     f.identity("bob").await;
-    assert_eq!(commit!(f, |tx| identity::adopt(tx, other, &key("ann"), "Ann", "new", "stranger").await), None);
-    assert_eq!(commit!(f, |tx| identity::adopt(tx, acme, &key("eve"), "Eve", "new", "nobody").await), None);
-    let won = f.race(move |tx| Box::pin(async move { identity::adopt(tx, acme, &key("ann"), "Ann", "new", "owner").await })).await;
+    assert_eq!(commit!(f, |tx| identity::adopt(tx, other, &login(IdentityId(other.0), key("ann"), "Ann", "new"), "stranger").await), None);
+    assert_eq!(commit!(f, |tx| identity::adopt(tx, acme, &login(IdentityId(acme.0), key("eve"), "Eve", "new"), "nobody").await), None);
+    let won = f
+        .race(move |tx| Box::pin(async move { identity::adopt(tx, acme, &login(IdentityId(acme.0), key("ann"), "Ann", "new"), "owner").await }))
+        .await;
     assert_eq!(won.iter().flatten().collect::<Vec<_>>(), [&ann]);
     let found = look!(f, |r| identity::by_id(r, acme, ann).await).unwrap();
     assert_eq!((found.address.as_str(), found.password_hash.as_deref(), found.actor_id.as_deref()), ("Ann", Some("new"), Some("owner")));
@@ -185,4 +191,58 @@ async fn a_lock_tells_whether_the_login_exists(f: &Fixture) {
     assert!(commit!(f, |tx| identity::lock(tx, acme, ann).await));
     assert!(!commit!(f, |tx| identity::lock(tx, other, ann).await));
     assert!(!commit!(f, |tx| identity::lock(tx, acme, IdentityId(acme.0)).await));
+}
+
+async fn an_address_is_proven_once(f: &Fixture) {
+    let (acme, other, start, ann) = (f.acme, f.other, f.clock.now(), f.identity("ann").await);
+    commit!(f, |tx| identity::prove(tx, other, ann).await);
+    assert_eq!(look!(f, |r| identity::by_id(r, acme, ann).await).unwrap().proven_at, None);
+    commit!(f, |tx| identity::prove(tx, acme, ann).await);
+    f.clock.advance(MINUTE);
+    commit!(f, |tx| identity::prove(tx, acme, ann).await);
+    assert_eq!(look!(f, |r| identity::by_id(r, acme, ann).await).unwrap().proven_at, Some(start), "the first time stands");
+}
+
+async fn what_a_provider_tells_is_kept_and_the_key_stays(f: &Fixture) {
+    let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
+    let told = || serde_json::Map::from_iter([("name".to_owned(), "Ann".into())]);
+    commit!(f, |tx| identity::told(tx, other, ann, "eve@x.test", true, &told()).await);
+    let kept = look!(f, |r| identity::by_id(r, acme, ann).await).unwrap();
+    assert_eq!((kept.address.as_str(), kept.proven_at, kept.user_metadata.len()), ("ann", None, 0));
+    commit!(f, |tx| identity::told(tx, acme, ann, "new@x.test", true, &told()).await);
+    let kept = look!(f, |r| identity::by_id(r, acme, ann).await).unwrap();
+    assert_eq!((kept.key, kept.address.as_str(), kept.proven_at, kept.user_metadata), (key("ann"), "new@x.test", Some(f.clock.now()), told()));
+    commit!(f, |tx| identity::told(tx, acme, ann, "new@x.test", false, &told()).await);
+    assert_eq!(look!(f, |r| identity::by_id(r, acme, ann).await).unwrap().proven_at, None);
+}
+
+async fn r102_only_an_unproven_password_is_taken(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    commit!(f, |tx| identity::prove(tx, acme, bob).await);
+    assert_eq!(commit!(f, |tx| identity::disarm(tx, other, &key("ann")).await), None, "another tenant's");
+    assert_eq!(commit!(f, |tx| identity::disarm(tx, acme, &key("bob")).await), None, "proven");
+    assert_eq!(commit!(f, |tx| identity::disarm(tx, acme, &key("ann")).await), Some(ann));
+    assert_eq!(commit!(f, |tx| identity::disarm(tx, acme, &key("ann")).await), None, "nothing is left to take");
+    assert_eq!(look!(f, |r| identity::by_id(r, acme, ann).await).unwrap().password_hash, None);
+    assert_eq!(look!(f, |r| identity::by_id(r, acme, bob).await).unwrap().password_hash.as_deref(), Some("hash"));
+}
+
+async fn the_logins_of_an_actor_are_its_own(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let (ann, second, bob) = (f.identity("ann").await, f.identity("second").await, f.identity("bob").await);
+    for (login, actor) in [(ann, "one"), (second, "one"), (bob, "two")] {
+        assert!(commit!(f, |tx| identity::link(tx, acme, login, actor).await));
+    }
+    let customer = ActorType::customer;
+    let ids = |logins: Vec<crate::model::identity::Identity>| logins.into_iter().map(|login| login.id).collect::<Vec<_>>();
+    assert_eq!(ids(look!(f, |r| identity::of_actor(r, acme, &customer(), "one").await)), [ann, second]);
+    assert!(look!(f, |r| identity::of_actor(r, other, &customer(), "one").await).is_empty());
+    assert!(look!(f, |r| identity::of_actor(r, acme, &ActorType::new("user"), "one").await).is_empty());
+    assert_eq!(commit!(f, |tx| identity::lock_actor(tx, acme, &customer(), "one").await), 2);
+    assert_eq!(commit!(f, |tx| identity::lock_actor(tx, other, &customer(), "one").await), 0);
+    assert!(!commit!(f, |tx| identity::remove(tx, other, second, &customer(), "one").await), "another tenant's");
+    assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &customer(), "two").await), "another actor's");
+    assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &ActorType::new("user"), "one").await), "another kind of actor's");
+    assert!(commit!(f, |tx| identity::remove(tx, acme, second, &customer(), "one").await));
+    assert_eq!(ids(look!(f, |r| identity::of_actor(r, acme, &customer(), "one").await)), [ann]);
 }

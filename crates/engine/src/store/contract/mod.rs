@@ -43,6 +43,7 @@ macro_rules! each_db {
 }
 
 mod api_key;
+mod callback;
 mod customer;
 mod delivery;
 mod event;
@@ -67,7 +68,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::model::identity::{ActorType, IdentityKey};
+use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::{IdentityId, TenantId};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
@@ -122,7 +123,7 @@ impl Fixture {
     /// An identity of `acme`.
     async fn identity(&self, name: &'static str) -> IdentityId {
         let (id, tenant) = (self.id(), self.acme);
-        assert!(commit!(self, |tx| store::identity::insert(tx, tenant, id, &key(name), name, "hash").await));
+        assert!(commit!(self, |tx| store::identity::insert(tx, tenant, &login(id, key(name), name, "hash")).await));
         id
     }
 
@@ -162,6 +163,11 @@ ids!(TenantId IdentityId CustomerId UserId SessionId KeyId ApiKeyId JobId EventI
 /// The e-mail login of a customer called `name`.
 fn key(name: &str) -> IdentityKey {
     IdentityKey { actor_type: ActorType::customer(), provider: "emailpass".into(), issuer: String::new(), entity_id: format!("{name}@x.test") }
+}
+
+/// A login with a password.
+fn login(id: IdentityId, key: IdentityKey, address: &str, hash: &str) -> Identity {
+    Identity::with_password(id, key, address, hash.to_owned(), Timestamp::from_micros(0))
 }
 
 /// A failure that a test causes.

@@ -21,6 +21,9 @@ async fn a_session_lives_in_its_tenant(f: &Fixture) {
     let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
     let id = begin(f, ann).await;
     assert_eq!(look!(f, |r| session::live(r, acme, id).await), Some(ann));
+    let row = look!(f, |r| session::find(r, acme, id).await).unwrap();
+    assert_eq!((row.identity, row.created_at, row.expires_at), (ann, f.clock.now(), f.in_a_minute()));
+    assert!(look!(f, |r| session::find(r, other, id).await).is_none());
     assert_eq!(look!(f, |r| session::live(r, other, id).await), None);
     assert_eq!(look!(f, |r| session::live(r, acme, SessionId(acme.0)).await), None);
 }
@@ -32,6 +35,7 @@ async fn r68_a_session_dies_at_its_end(f: &Fixture) {
     assert_eq!(look!(f, |r| session::live(r, acme, id).await), Some(ann));
     f.clock.advance(SECOND);
     assert_eq!(look!(f, |r| session::live(r, acme, id).await), None);
+    assert!(look!(f, |r| session::find(r, acme, id).await).is_none());
 }
 
 async fn r56_ending_all_ends_the_live_ones_of_one_identity(f: &Fixture) {
@@ -43,6 +47,7 @@ async fn r56_ending_all_ends_the_live_ones_of_one_identity(f: &Fixture) {
     assert_eq!(commit!(f, |tx| session::end_all(tx, acme, ann).await), 2);
     for (id, live) in [(one, None), (two, None), (bobs, Some(bob))] {
         assert_eq!(look!(f, |r| session::live(r, acme, id).await), live);
+        assert_eq!(look!(f, |r| session::find(r, acme, id).await).map(|row| row.identity), live);
     }
     assert_eq!(commit!(f, |tx| session::end_all(tx, acme, ann).await), 0, "what has ended is not ended again");
 }

@@ -13,6 +13,7 @@ use crate::testing::Backend;
 /// The files that have statements, and these.
 const ALL: &[(&str, &[&str])] = &[
     ("api_key", store::api_key::STATEMENTS),
+    ("callback", store::callback::STATEMENTS),
     ("customer", store::customer::STATEMENTS),
     ("delivery", store::delivery::STATEMENTS),
     ("event", store::event::STATEMENTS),

@@ -48,7 +48,8 @@ async fn of_many_tenants_with_one_slug_one_is_made(f: &Fixture) {
 async fn every_change_raises_the_version_of_that_tenant_alone(f: &Fixture) {
     let acme = f.acme;
     f.clock.advance(SECOND);
-    commit!(f, |tx| tenant::update(tx, acme, b"changed").await);
+    assert!(commit!(f, |tx| tenant::update(tx, acme, 1, b"changed").await));
+    assert!(!commit!(f, |tx| tenant::update(tx, acme, 1, b"by somebody who read before").await));
     assert_eq!(look!(f, |r| tenant::by_id(r, acme).await).map(|t| t.version), Some(2));
     commit!(f, |tx| tenant::bump(tx, acme).await);
     let (changed, other) = (row(f, acme).await, row(f, f.other).await);

@@ -43,6 +43,11 @@ async fn everything_that_dev_prints_works() {
     let inbox = url::Url::parse(&printed(&dev, "mail inbox")[0]).unwrap();
     let shown = shop(&dev, &inbox[..url::Position::BeforePath], "").get(inbox.path()).send().await.expect_status(200);
     assert!(shown.text.contains("No mail yet"));
+    let begin = url::Url::parse(&printed(&dev, "sign in")[0]).unwrap();
+    let shown = shop(&dev, &begin[..url::Position::BeforePath], "").get(begin.path()).send().await.expect_status(200);
+    assert!(shown.text.contains("Sign in with the demo provider"));
+    let announced = dev.shop("127.0.0.1", "").get("/dev/idp/.well-known/openid-configuration").send().await.expect_status(200).json();
+    assert_eq!(announced["issuer"], format!("{}/dev/idp", dev.base), "the issuer is where it says that it is");
     let token = shop(&dev, &bases[0], "").sign_in(CUSTOMER, &password(&dev)).await.expect_status(200).token();
     let me = shop(&dev, &bases[0], &keys[0]).me(&token).await.expect_status(200).json();
     assert_eq!(me["customer"]["email"], CUSTOMER);

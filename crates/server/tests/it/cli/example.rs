@@ -9,6 +9,15 @@ use vestibule_engine::model::tenant::TenantSettings;
 
 use crate::support::binary::{Desk, MASTER};
 
+/// A key that was made for this test.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgM4XyrXrLxcomq8vp
+XnfC96Y/ume10gvwXZ/+wJM09lGhRANCAARq4SJIyf8idwI0falicdrGEL9yY13q
++8wE40n/E5WS4HbiWaTmRxKiSPt1h12B2ZeDSVpNAjcSfrPi9bn52hrr
+-----END PRIVATE KEY-----";
+
+/// Of providers: what is wrong with one closes it alone.
+const PROVIDER_PLACEHOLDERS: [(&str, &str); 2] = [("REPLACE-CLIENT-SECRET", "a client secret of our own"), ("REPLACE-PRIVATE-KEY", PRIVATE_KEY)];
 const PLACEHOLDERS: [(&str, &str); 4] = [
     ("REPLACE-MASTER", MASTER),
     ("REPLACE-SECRET-KEY", "sk_0000000000000000000000000000000000000000000000000000000000000001"),
@@ -22,7 +31,11 @@ fn file(path: &str) -> String {
 
 /// The example, with secrets in place of its placeholders.
 fn filled() -> String {
-    PLACEHOLDERS.iter().fold(file("config.example.toml"), |text, (placeholder, secret)| text.replace(placeholder, secret))
+    fill(file("config.example.toml"), PLACEHOLDERS.iter().chain(&PROVIDER_PLACEHOLDERS))
+}
+
+fn fill<'p>(text: String, placeholders: impl Iterator<Item = &'p (&'p str, &'p str)>) -> String {
+    placeholders.fold(text, |text, (placeholder, secret)| text.replace(placeholder, secret))
 }
 
 #[test]
@@ -34,7 +47,7 @@ fn with_secrets_of_ones_own_it_is_good() {
 #[test]
 fn r14_as_it_stands_it_is_refused() {
     for left in PLACEHOLDERS {
-        let text = PLACEHOLDERS.iter().filter(|other| **other != left).fold(file("config.example.toml"), |text, (p, s)| text.replace(p, s));
+        let text = fill(file("config.example.toml"), PLACEHOLDERS.iter().filter(|other| **other != left).chain(&PROVIDER_PLACEHOLDERS));
         let ended = Desk::new(&text).run(&["check", "--json"]).expect(2);
         assert!(!ended.stdout.contains("\"errors\": []"), "{left:?} is taken for a secret");
     }
@@ -43,7 +56,10 @@ fn r14_as_it_stands_it_is_refused() {
 #[test]
 fn it_names_every_setting() {
     let structs: BTreeMap<String, Vec<(String, String)>> =
-        ["crates/engine/src/config.rs", "crates/engine/src/model/tenant.rs"].iter().flat_map(|path| structs_in(&file(path))).collect();
+        ["crates/engine/src/config.rs", "crates/engine/src/model/tenant.rs", "crates/engine/src/model/provider.rs"]
+            .iter()
+            .flat_map(|path| structs_in(&file(path)))
+            .collect();
     let mut known = BTreeSet::new();
     settings(&structs, "Config", "", &mut known);
     assert!(known.contains("tenants.webhooks.events") && known.contains("server.listen"), "the settings were not found: {known:?}");
@@ -53,6 +69,14 @@ fn it_names_every_setting() {
     assert!(missing.is_empty(), "config.example.toml does not name {missing:?}");
 }
 
+#[test]
+fn r111_a_provider_that_is_not_finished_is_warned_of() {
+    let found = Desk::new(&fill(file("config.example.toml"), PLACEHOLDERS.iter())).run(&["check", "--json"]).expect(0).json();
+    let warnings: Vec<String> = serde_json::from_value(found["warnings"].clone()).unwrap();
+    let closed = |name: &str| warnings.iter().any(|w| w.starts_with(&format!("tenant acme: the provider {name} is closed: ")));
+    assert!(warnings.len() == 3 && ["apple", "google", "staff"].into_iter().all(closed), "{warnings:?}");
+}
+
 /// A value without a remark is the default.
 #[test]
 fn what_it_gives_as_a_default_is_one() {
@@ -60,7 +84,7 @@ fn what_it_gives_as_a_default_is_one() {
     assert_eq!(config.server.listen, Server::default().listen);
     let (shown, default) = (&config.tenants[0], &TenantSettings::default());
     let json = |settings: &TenantSettings| serde_json::to_value(settings).unwrap();
-    for section in ["passwords", "customers", "limits"] {
+    for section in ["passwords", "customers", "limits", "callbacks"] {
         assert_eq!(json(shown)[section], json(default)[section]);
     }
     for span in ["ttl", "reset_ttl", "session_max_age"] {
@@ -78,7 +102,7 @@ fn structs_in(source: &str) -> Vec<(String, Vec<(String, String)>)> {
     let mut found = Vec::new();
     let mut derives = false;
     let mut open: Option<(String, Vec<(String, String)>)> = None;
-    let mut skipped = false;
+    let (mut skipped, mut renamed) = (false, None);
     for line in source.lines() {
         if line.starts_with("#[derive") {
             derives = line.contains("Deserialize");
@@ -89,10 +113,14 @@ fn structs_in(source: &str) -> Vec<(String, Vec<(String, String)>)> {
             found.extend(open.take());
         } else if line.trim() == "#[serde(skip)]" {
             skipped = true;
+        } else if let Some(name) = line.trim().strip_prefix("#[serde(rename = \"").and_then(|rest| rest.strip_suffix("\")]"))
+            && open.is_some()
+        {
+            renamed = Some(name.to_owned());
         } else if let (Some((_, fields)), Some((name, kind))) = (&mut open, line.trim().strip_prefix("pub ").and_then(|field| field.split_once(": ")))
             && !std::mem::take(&mut skipped)
         {
-            fields.push((name.to_owned(), kind.trim_end_matches(',').to_owned()));
+            fields.push((renamed.take().unwrap_or_else(|| name.to_owned()), kind.trim_end_matches(',').to_owned()));
         }
     }
     found
@@ -102,6 +130,12 @@ fn structs_in(source: &str) -> Vec<(String, Vec<(String, String)>)> {
 fn settings(structs: &BTreeMap<String, Vec<(String, String)>>, name: &str, prefix: &str, out: &mut BTreeSet<String>) {
     for (field, kind) in &structs[name] {
         let path = if prefix.is_empty() { field.clone() } else { format!("{prefix}.{field}") };
+        // What has names of the operator's own: each of them has the same settings.
+        let named = kind.strip_prefix("BTreeMap<String, ").and_then(|rest| rest.strip_suffix('>')).filter(|inner| structs.contains_key(*inner));
+        if let Some(inner) = named {
+            settings(structs, inner, &format!("{path}.*"), out);
+            continue;
+        }
         let inner = ["Option<", "Vec<"].iter().find_map(|wrapper| kind.strip_prefix(wrapper)?.strip_suffix('>')).unwrap_or(kind);
         if structs.contains_key(inner) {
             settings(structs, inner, &path, out);
@@ -117,6 +151,9 @@ fn keys(table: &Table, prefix: &str, known: &BTreeSet<String>, out: &mut BTreeSe
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             _ if known.contains(&path) => drop(out.insert(path)),
+            Value::Table(inner) if known.iter().any(|name| name.starts_with(&format!("{prefix}.*."))) => {
+                keys(inner, &format!("{prefix}.*"), known, out);
+            }
             Value::Table(inner) => keys(inner, &path, known, out),
             Value::Array(list) => list.iter().filter_map(Value::as_table).for_each(|inner| keys(inner, &path, known, out)),
             _ => {}

@@ -173,3 +173,51 @@ async fn a_member_of_staff_signs_in_with_the_password_from_standard_input() {
         desk.run_with(&words_in, &format!("{password}\n")).expect_words(2, &[words]);
     }
 }
+
+const PROVIDER: &str = r#"
+type = "oidc"
+client_id = "shop"
+client_secret = "a secret of the shop"
+issuer = "https://login.example"
+authorization_endpoint = "https://login.example/authorize"
+token_endpoint = "https://login.example/token"
+jwks_uri = "https://login.example/jwks"
+callback_url = "https://globex.example/callback"
+"#;
+
+#[tokio::test]
+async fn a_provider_that_is_added_beside_a_running_server_works_within_a_second() {
+    let desk = Desk::new(&config(LOCAL, ACME));
+    let server = desk.serve();
+    desk.run(&["tenant", "create", "globex"]).expect(0);
+    let file = desk.path("provider.toml");
+    std::fs::write(&file, PROVIDER).unwrap();
+    let file = file.to_str().unwrap();
+    desk.run(&["provider", "set", "--tenant", "globex", "login", "--settings", file]).expect(0);
+    let shop = server.shop("globex.localhost", "");
+    let start = async || shop.post("/auth/customer/login").json(&json!({})).send().await;
+    within_a_second(async || match start().await {
+        answer if answer.status == 200 && answer.text.contains("https://login.example/authorize?") => Ok(()),
+        answer => Err(answer.text),
+    })
+    .await;
+    let listed = desk.run(&["provider", "list", "--tenant", "globex", "--json"]).json();
+    assert_eq!((&listed[0]["name"], &listed[0]["type"], &listed[0]["problem"]), (&json!("login"), &json!("oidc"), &Value::Null));
+    assert!(!listed.to_string().contains("a secret of the shop"));
+    desk.run(&["provider", "remove", "--tenant", "globex", "login"]).expect(0);
+    within_a_second(async || match start().await.status {
+        401 => Ok(()),
+        status => Err(format!("{status}")),
+    })
+    .await;
+    // What would not last, and what could not work, is refused beforehand.
+    let declared = desk.run(&["provider", "set", "--tenant", "acme", "login", "--settings", file]).expect(2);
+    assert!(declared.stderr.contains("declared in the configuration"), "{}", declared.stderr);
+    std::fs::write(file, PROVIDER.replace("client_secret = \"a secret of the shop\"", "client_secret = \"a secret")).unwrap();
+    let malformed = desk.run(&["provider", "set", "--tenant", "globex", "login", "--settings", file]).expect(2);
+    assert!(!malformed.stderr.contains("a secret"), "{}", malformed.stderr);
+    std::fs::write(file, PROVIDER.replace("issuer = \"https://login.example\"", "")).unwrap();
+    let unfinished = desk.run(&["provider", "set", "--tenant", "globex", "login", "--settings", file]).expect(2);
+    assert!(unfinished.stderr.contains("the provider login: issuer is missing"), "{}", unfinished.stderr);
+    desk.run(&["provider", "remove", "--tenant", "globex", "nobody"]).expect(1);
+}

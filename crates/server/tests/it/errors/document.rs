@@ -32,11 +32,12 @@ The engine knows these kinds of failure; each has one status.
 |---|---|---|
 ";
 
-const ALL: [Code; 12] = [
+const ALL: [Code; 13] = [
     Code::InvalidData,
     Code::NotAllowed,
     Code::Unauthorized,
     Code::Unauthenticated,
+    Code::Forbidden,
     Code::NotFound,
     Code::Conflict,
     Code::Duplicate,
@@ -53,6 +54,7 @@ const fn meaning(code: Code) -> &'static str {
         Code::NotAllowed => "The request is well formed, and this shop does not allow it.",
         Code::Unauthorized => "Credentials were given and refused, in words.",
         Code::Unauthenticated => "No usable credentials.",
+        Code::Forbidden => "The caller is known, and may not do this, or not now.",
         Code::NotFound => "There is no such thing in this shop.",
         Code::Conflict => "Other requests changed the same rows; a retry may pass.",
         Code::Duplicate => "A unique value is taken.",

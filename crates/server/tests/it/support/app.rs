@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
 use vestibule_engine::crypto::password_hash::Cost;
+use vestibule_engine::model::provider::ProviderSettings;
 use vestibule_engine::model::tenant::{Secret, TenantSettings};
 use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::notify::sink::{ReceivedMail, SmtpSink};
@@ -64,6 +65,13 @@ fn shop(slug: &str, name: &str, mail: &SmtpSink) -> TenantSettings {
     shop.mail.from = Some(format!("{name} <no-reply@{slug}.example>"));
     shop.mail.transport = Some(Secret::new(format!("smtp://{}", mail.address())));
     shop
+}
+
+/// An OpenID Connect provider of a shop.
+pub fn provider(issuer: &str, callback_url: &str) -> ProviderSettings {
+    let settings =
+        json!({"type": "oidc", "client_id": "shop", "client_secret": "a secret of the shop", "issuer": issuer, "callback_url": callback_url});
+    serde_json::from_value(settings).unwrap()
 }
 
 impl TestApp {
