@@ -1,7 +1,7 @@
-// Starts `vestibule dev` in a folder of its own and stops it again. Set VESTIBULE_BIN to the built program.
+// Starts `vestibule dev` or `vestibule serve` in a folder of its own and stops it again. Set VESTIBULE_BIN to the built program.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,25 +12,39 @@ const READY_WITHIN_MS = 20_000;
 const STOP_WITHIN_MS = 10_000;
 
 // { base, port, output(), stdout(), stop() }. `stop()` answers how the program ended: { code, signal, killed }.
-export async function startDev() {
+export function startDev() {
+  return start((port) => ['dev', '--listen', `127.0.0.1:${port}`]);
+}
+
+// The same for `vestibule serve`, with `config` as its configuration after the line that says where to listen.
+export function startServe(config) {
+  return start(async (port, folder) => {
+    const file = path.join(folder, 'vestibule.toml');
+    await writeFile(file, `[server]\nlisten = "127.0.0.1:${port}"\n${config}`, { mode: 0o600 });
+    return ['serve', '--config', file];
+  });
+}
+
+// `command` answers the program's words for a port and a folder.
+async function start(command) {
   const program = process.env.VESTIBULE_BIN;
   if (!program) throw new Error('VESTIBULE_BIN must name the built program');
   const folder = await mkdtemp(path.join(tmpdir(), 'vestibule-e2e-'));
   // Somebody else may take the port between the look and the start: then look again.
   for (let attempt = 1; ; attempt += 1) {
-    const server = await launch(path.resolve(program), folder);
+    const server = await launch(path.resolve(program), folder, command);
     if (server.base) return server;
     const inUse = /address.*in use|EADDRINUSE/i.test(server.output());
     if (!inUse || attempt === 3) {
       await server.stop();
-      throw new Error(`vestibule dev was not ready within ${READY_WITHIN_MS} ms. It printed:\n${server.output()}`);
+      throw new Error(`vestibule was not ready within ${READY_WITHIN_MS} ms. It printed:\n${server.output()}`);
     }
   }
 }
 
-async function launch(program, folder) {
+async function launch(program, folder, command) {
   const port = await freePort();
-  const child = spawn(program, ['dev', '--listen', `127.0.0.1:${port}`], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+  const child = spawn(program, await command(port, folder), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
   const printed = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) {
     child[stream].setEncoding('utf8').on('data', (text) => (printed[stream] += text));
