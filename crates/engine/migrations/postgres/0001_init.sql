@@ -165,6 +165,9 @@ CREATE TABLE callback_codes (
     provider TEXT NOT NULL,
     -- The origin of the shop's page.
     origin TEXT NOT NULL,
+    -- As in the state that it ends.
+    browser BYTEA,
+    browser_required BIGINT NOT NULL,
     account_exists BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,

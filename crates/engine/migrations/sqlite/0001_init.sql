@@ -165,6 +165,9 @@ CREATE TABLE callback_codes (
     provider TEXT NOT NULL,
     -- The origin of the shop's page.
     origin TEXT NOT NULL,
+    -- As in the state that it ends.
+    browser BLOB,
+    browser_required INTEGER NOT NULL,
     account_exists INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,

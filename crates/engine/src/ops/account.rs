@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -31,6 +32,14 @@ pub struct Arrival {
     pub actor: ActorType,
     pub provider: String,
     pub claims: Claims,
+}
+
+/// Who may redeem a one-time code: a page at this origin, in the browser that began.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub origin: String,
+    pub browser: Option<Vec<u8>>,
+    pub browser_required: bool,
 }
 
 /// What is drawn before the transaction.
@@ -71,12 +80,19 @@ fn draft(engine: &Engine, tenant: &Tenant, arrival: Arrival) -> Draft {
 
 /// What is kept of what a provider tells. It goes into every token, and storefronts show it.
 fn bounded(told: &Map<String, Value>) -> Map<String, Value> {
-    let plain = |value: &Value| match value {
+    let plain = |name: &str, value: &Value| match value {
+        // Storefronts make links of these.
+        Value::String(text) if matches!(name, "picture" | "avatar" | "profile_url") => text.len() <= TOLD_TEXT && is_of_the_web(text),
         Value::String(text) => text.len() <= TOLD_TEXT && !text.contains(char::is_control),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
         Value::Array(_) | Value::Object(_) => false,
     };
-    told.iter().filter(|(_, value)| plain(value)).take(TOLD_FIELDS).map(|(name, value)| (name.clone(), value.clone())).collect()
+    told.iter().filter(|(name, value)| plain(name, value)).take(TOLD_FIELDS).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether `text` is a URL of the web, and no script.
+fn is_of_the_web(text: &str) -> bool {
+    !text.contains(char::is_control) && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
 }
 
 /// The data of `auth.identity_linked` and `auth.identity_unlinked`.
@@ -112,16 +128,17 @@ pub async fn arrive(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival) -> 
 }
 
 /// Stores who arrived under the one-time code with the hash `id`; the session begins when it is redeemed.
-pub async fn hand_over(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival, id: [u8; 32], origin: String, expires_at: Timestamp) -> Result<()> {
-    let input = Arc::new((tenant.clone(), draft(engine, tenant, arrival), origin));
+pub async fn hand_over(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival, id: [u8; 32], page: Page, expires_at: Timestamp) -> Result<()> {
+    let input = Arc::new((tenant.clone(), draft(engine, tenant, arrival), page));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, draft, origin) = &*input;
+                let (tenant, draft, page) = &*input;
                 let (identity, account_exists) = settle(tx, tenant, draft).await?;
-                let over = HandedOver { identity: identity.id, origin: origin.clone(), account_exists };
+                let Page { origin, browser, browser_required } = page.clone();
+                let over = HandedOver { identity: identity.id, origin, account_exists, browser, browser_required };
                 store::callback::hand_over(tx, tenant.id, &id, &draft.arrival.actor, &draft.arrival.provider, &over, expires_at).await
             })
         })
@@ -134,9 +151,13 @@ pub async fn hand_over(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival, 
 async fn settle(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<(Identity, bool)> {
     // Insert first: of two first arrivals at once the second finds the row of the first.
     let inserted = store::identity::insert(tx, tenant.id, &draft.login).await?;
-    let found = store::identity::by_key(tx, tenant.id, &draft.login.key).await?;
-    let mut login = found.ok_or_else(|| Error::storage("a login that was just written is not there"))?;
-    store::identity::lock(tx, tenant.id, login.id).await?;
+    let removed = || Error::unauthorized("Authentication failed");
+    let found = store::identity::by_key(tx, tenant.id, &draft.login.key).await?.ok_or_else(removed)?;
+    // The lock orders this against the login's removal: whoever comes second sees what the first did.
+    if !store::identity::lock(tx, tenant.id, found.id).await? {
+        return Err(removed());
+    }
+    let mut login = store::identity::by_id(tx, tenant.id, found.id).await?.ok_or_else(removed)?;
     if !inserted {
         store::identity::told(tx, tenant.id, login.id, &draft.login.address, draft.proven, &draft.login.user_metadata).await?;
     }

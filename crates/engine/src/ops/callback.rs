@@ -15,7 +15,7 @@ use crate::model::identity::ActorType;
 use crate::model::ids::TenantId;
 use crate::model::provider::ProviderSettings;
 use crate::model::tenant::{CallbackCookie, Tenant, TenantSettings};
-use crate::ops::account::{self, Arrival};
+use crate::ops::account::{self, Arrival, Page};
 use crate::ops::{Client, session};
 use crate::provider::{Claims, Flow, Refusal, Returned, check};
 use crate::store;
@@ -85,9 +85,9 @@ pub async fn depart(
         browser: cookie.as_deref().map(|cookie| sha256(&[cookie]).to_vec()),
         browser_required: required,
     };
-    let budget = ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip));
+    let budgets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
     let redirect_uri = away.redirect_uri.clone();
-    note(engine, tenant, budget, state.id(), name.to_owned(), away).await?;
+    note(engine, tenant, budgets, state.id(), name.to_owned(), away).await?;
     let secrets = state.secrets(engine, tenant.id);
     let flow = secrets.flow(engine, tenant.id, name, settings, &redirect_uri);
     let location = engine.providers.location(flow, &state.text).await.map_err(|refused| unauthorized(tenant, name, refused))?;
@@ -99,17 +99,17 @@ fn provider<'t>(tenant: &'t Tenant, name: &str) -> Result<&'t ProviderSettings> 
 }
 
 /// Counts the try and stores that somebody is away, in one transaction.
-async fn note(engine: &Engine, tenant: &Arc<Tenant>, budget: Ticket, id: [u8; 32], provider: String, away: Away) -> Result<()> {
+async fn note(engine: &Engine, tenant: &Arc<Tenant>, budgets: [Ticket; 2], id: [u8; 32], provider: String, away: Away) -> Result<()> {
     let expires_at = engine.clock.now().after(AWAY);
-    let input = Arc::new((tenant.clone(), budget, provider, away));
+    let input = Arc::new((tenant.clone(), budgets, provider, away));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, budget, provider, away) = &*input;
+                let (tenant, budgets, provider, away) = &*input;
                 // A refusal is no error here: what was counted must be committed.
-                if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(budget)).await? {
+                if let Some(refusal) = limits::take(tx, tenant, budgets).await? {
                     return Ok(Err(refusal));
                 }
                 store::callback::begin(tx, tenant.id, &id, provider, away, expires_at).await?;
@@ -185,7 +185,7 @@ pub async fn arrive(
 ) -> Result<Arrived> {
     let settings = provider(tenant, name)?;
     if let Some(code) = answer.code.as_deref().filter(|code| code.starts_with(CODE)) {
-        return redeem(engine, tenant, actor, name, code, answer, origin).await;
+        return redeem(engine, tenant, actor, name, code, answer, browser, origin).await;
     }
     let state = answer.state.as_deref().and_then(State::parse).filter(|state| state.tenant == tenant.id);
     let away = match &state {
@@ -201,7 +201,7 @@ pub async fn arrive(
     if away.actor != *actor || away.return_to.is_some() {
         return Err(no_state());
     }
-    same_browser(tenant, &away, browser)?;
+    same_browser(tenant, away.browser.as_deref(), away.browser_required, browser)?;
     let claims = ask(engine, tenant, name, settings, &state, &away, code, answer).await?;
     account::arrive(engine, tenant, Arrival { actor: actor.clone(), provider: name.to_owned(), claims }).await
 }
@@ -232,10 +232,11 @@ pub fn provider_error(answer: &Answer) -> Option<Error> {
     Some(Error::unauthorized(format!("{}{more}", clean(what))))
 }
 
-fn same_browser(tenant: &Tenant, away: &Away, browser: Browser<'_>) -> Result<()> {
-    let shown = browser.cookie.map(|cookie| sha256(&[cookie]).to_vec());
-    let same = shown.is_some() && shown == away.browser;
-    if same || !(away.browser_required || browser.must_show(tenant)) {
+/// `expected` and `required` are what was stored at the start.
+fn same_browser(tenant: &Tenant, expected: Option<&[u8]>, required: bool, browser: Browser<'_>) -> Result<()> {
+    let shown = browser.cookie.map(|cookie| sha256(&[cookie]));
+    let same = shown.is_some_and(|shown| expected == Some(shown.as_slice()));
+    if same || !(required || browser.must_show(tenant)) {
         return Ok(());
     }
     Err(Error::unauthorized("This sign-in was begun in another browser, or without cookies"))
@@ -299,14 +300,15 @@ pub async fn arrive_shared(engine: &Engine, name: &str, answer: &Answer) -> Resu
     };
     let code = format!("{CODE}{}", URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>()));
     let arrival = Arrival { actor: away.actor.clone(), provider: name.to_owned(), claims };
-    let origin = page.origin().ascii_serialization();
+    let page = Page { origin: page.origin().ascii_serialization(), browser: away.browser.clone(), browser_required: away.browser_required };
     let expires_at = engine.clock.now().after(HAND_OVER);
-    account::hand_over(engine, &tenant, arrival, sha256(&[&code, "\0", &state.text]), origin, expires_at).await?;
+    account::hand_over(engine, &tenant, arrival, sha256(&[&code, "\0", &state.text]), page, expires_at).await?;
     location.query_pairs_mut().append_pair("code", &code).append_pair("state", &state.text);
     Ok(Handover { location })
 }
 
-/// Changes a one-time code for a token, once, and for the page that it was made for.
+/// Changes a one-time code for a token, once, and for the page and the browser that it was made for.
+#[expect(clippy::too_many_arguments, reason = "each is one of the things that a code is bound to")]
 async fn redeem(
     engine: &Engine,
     tenant: &Arc<Tenant>,
@@ -314,33 +316,46 @@ async fn redeem(
     name: &str,
     code: &str,
     answer: &Answer,
+    browser: Browser<'_>,
     origin: Option<&str>,
 ) -> Result<Arrived> {
     let state = answer.state.as_deref().filter(|state| state.len() <= LONGEST && code.len() <= LONGEST).ok_or_else(no_state)?;
     let id = sha256(&[code, "\0", state]);
+    let over = spend_code(engine, tenant, actor, name, id).await?.filter(|over| !is_foreign(over, origin)).ok_or_else(no_state)?;
+    same_browser(tenant, over.browser.as_deref(), over.browser_required, browser)?;
     let new = session::draw(engine, tenant);
-    let input = Arc::new((tenant.clone(), actor.clone(), name.to_owned(), origin.map(str::to_owned)));
-    let found = engine
+    let (tenant_id, login) = (tenant.id, over.identity);
+    let input = Arc::new(tenant.clone());
+    let identity = engine
         .db
         .write(move |tx| {
-            let input = input.clone();
+            let tenant = input.clone();
             Box::pin(async move {
-                let (tenant, actor, name, origin) = &*input;
-                let Some(over) = store::callback::redeem(tx, tenant.id, &id, actor, name).await? else { return Ok(None) };
-                if is_foreign(&over, origin.as_deref()) {
+                // The lock orders this against the login's removal, which ends its sessions: this one would be born after.
+                if !store::identity::lock(tx, tenant_id, login).await? {
                     return Ok(None);
                 }
-                session::begin(tx, tenant, new, over.identity).await?;
-                let identity = store::identity::by_id(tx, tenant.id, over.identity).await?;
-                Ok(identity.map(|identity| (identity, over.account_exists)))
+                session::begin(tx, &tenant, new, login).await?;
+                store::identity::by_id(tx, tenant_id, login).await
             })
         })
         .await?;
-    let (identity, account_exists) = found.ok_or_else(no_state)?;
-    Ok(Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists })
+    let identity = identity.ok_or_else(no_state)?;
+    Ok(Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists: over.account_exists })
 }
 
-/// Whether a page at another origin redeems. A call without one comes from no foreign page: browsers name theirs in every call across origins.
+async fn spend_code(engine: &Engine, tenant: &Tenant, actor: &ActorType, name: &str, id: [u8; 32]) -> Result<Option<HandedOver>> {
+    let input = Arc::new((tenant.id, actor.clone(), name.to_owned()));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { store::callback::redeem(tx, input.0, &id, &input.1, &input.2).await })
+        })
+        .await
+}
+
+/// Whether a page at another origin redeems: browsers name theirs in every call that a page could read the answer of.
 fn is_foreign(over: &HandedOver, origin: Option<&str>) -> bool {
     origin.is_some_and(|origin| origin != over.origin)
 }

@@ -79,7 +79,11 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
     let login = store::identity::by_id(tx, tenant.id, identity).await?;
     let login = login.ok_or_else(|| gone(identity))?;
     if tenant.settings.customers.email_must_match_identity && !is_own(&login, email) {
-        return Err(Error::invalid("The email must be the address that you registered with"));
+        return Err(Error::invalid(if login.key.provider == emailpass::NAME {
+            "The email must be the address that you registered with"
+        } else {
+            "The email must be an address that the provider has seen proven"
+        }));
     }
     // The guarded link comes first: of two concurrent calls the second stops here, before it can meet the first one's row.
     if !store::identity::link(tx, tenant.id, identity, &customer.id.bare()).await? {
@@ -95,9 +99,11 @@ fn gone(identity: IdentityId) -> Error {
     Error::new(Code::NotFound, format!("AuthIdentity with id: {identity} was not found"))
 }
 
-/// Whether `email` is the login's own address. A third party may have told none; then there is nothing that it could contradict.
+/// Whether `email` is the login's own address. A third party's word for it counts only if the third party has seen it proven: whoever has a password for an
+/// address that is not theirs loses it to the owner, who resets it, but nobody could take a login of a third party from them.
 fn is_own(login: &Identity, email: &Email) -> bool {
-    login.address.is_empty() || Email::parse(&login.address).is_ok_and(|own| own.key() == email.key())
+    let shown = login.key.provider == emailpass::NAME || login.proven_at.is_some();
+    shown && Email::parse(&login.address).is_ok_and(|own| own.key() == email.key())
 }
 
 fn already_a_customer() -> Error {

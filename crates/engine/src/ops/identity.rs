@@ -14,6 +14,7 @@ use crate::model::time::Timestamp;
 use crate::ops::account::linked_data;
 use crate::ops::event::{self, Planned};
 use crate::ops::session::{self, Caller};
+use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
 /// How long after a sign-in its session may change how the account is reached.
@@ -87,11 +88,15 @@ async fn link_tx(tx: &mut Tx, change: &Change, other: &Caller) -> Result<Identit
     if added.key.actor_type != own.key.actor_type {
         return Err(Error::new(Code::NotAllowed, "The login belongs to another kind of actor"));
     }
+    let taken = || Error::new(Code::NotAllowed, "The login belongs to an account already");
+    if added.actor_id.is_some() {
+        return Err(taken());
+    }
     if !may_link(&own, &added) {
         return Err(Error::new(Code::Forbidden, "Show first that your address is yours: ask for a new password and follow the link in the mail"));
     }
     if !store::identity::link(tx, tenant, added.id, &actor).await? {
-        return Err(Error::new(Code::NotAllowed, "The login belongs to an account already"));
+        return Err(taken());
     }
     event::append(tx, &change.tenant, &change.planned).await?;
     store::identity::by_id(tx, tenant, added.id).await?.ok_or_else(ended)
@@ -101,6 +106,10 @@ async fn link_tx(tx: &mut Tx, change: &Change, other: &Caller) -> Result<Identit
 /// a way in of their own for the day on which the owner takes the account over.
 fn may_link(own: &Identity, added: &Identity) -> bool {
     let key = |login: &Identity| Email::parse(&login.address).ok().map(|email| email.key().to_owned());
+    // A login with a password is its address. Linked before its owner has shown it, it would lead the owner, who resets its password, into a stranger's account.
+    if added.key.provider == emailpass::NAME && added.proven_at.is_none() {
+        return false;
+    }
     own.proven_at.is_some() || (added.proven_at.is_some() && key(added).is_some() && key(added) == key(own))
 }
 
@@ -147,7 +156,13 @@ async fn unlink_tx(tx: &mut Tx, change: &Change, id: IdentityId) -> Result<bool>
     if !logins.iter().any(|login| login.id == id) {
         return Ok(false);
     }
-    if logins.len() == 1 {
+    let shop = &change.tenant;
+    let usable = |login: &&Identity| {
+        let provider = login.key.provider.as_str();
+        shop.allows(&login.key.actor_type, provider) && (provider == emailpass::NAME || shop.settings.providers.contains_key(provider))
+    };
+    // One whose provider this shop no longer has is no way in.
+    if !logins.iter().filter(usable).any(|login| login.id != id) {
         return Err(Error::new(Code::NotAllowed, "The last way in to an account cannot be removed"));
     }
     store::session::end_all(tx, tenant, id).await?;

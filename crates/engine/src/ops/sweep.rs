@@ -49,13 +49,16 @@ pub async fn sweep(engine: &Engine) -> Result<()> {
 async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool> {
     let work = engine.db.write_behind(move |tx| {
         Box::pin(async move {
-            Ok(store::limit::sweep(tx, tenant, bounds.limits).await? >= BATCH
-                || store::password_reset::sweep(tx, tenant, bounds.resets).await? >= BATCH
-                || store::session::sweep(tx, tenant).await? >= BATCH
-                || store::callback::sweep(tx, tenant).await? >= BATCH
-                // Deliveries before their events.
-                || store::delivery::sweep(tx, tenant, bounds.events).await? >= BATCH
-                || store::event::sweep(tx, tenant, bounds.events).await? >= BATCH)
+            // Each table in each round, so that much of one keeps none from its turn. Deliveries before their events.
+            let swept = [
+                store::limit::sweep(tx, tenant, bounds.limits).await?,
+                store::password_reset::sweep(tx, tenant, bounds.resets).await?,
+                store::session::sweep(tx, tenant).await?,
+                store::callback::sweep(tx, tenant).await?,
+                store::delivery::sweep(tx, tenant, bounds.events).await?,
+                store::event::sweep(tx, tenant, bounds.events).await?,
+            ];
+            Ok(swept.into_iter().any(|rows| rows >= BATCH))
         })
     });
     work.await

@@ -1,5 +1,5 @@
-//! Sign-in with any OpenID Connect issuer. Microsoft is one whose issuer is known, and whose addresses are not verified: the administrator of
-//! any directory can write any address into it.
+//! Sign-in with any OpenID Connect issuer. Microsoft is one whose issuer is known, and whose addresses are not verified, unless it says so in a
+//! claim of its own: the administrator of any directory can write any address into it.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,10 @@ pub async fn claims(providers: &Providers, flow: Flow<'_>, returned: Returned<'_
         add_userinfo(&mut claims, said, &subject)?;
     }
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
-    let verified = flow.settings.kind != ProviderType::Microsoft && claims.get("email_verified") == Some(&Value::Bool(true));
+    let verified = match flow.settings.kind {
+        ProviderType::Microsoft => claims.get("xms_edov").is_some_and(is_true),
+        _ => claims.get("email_verified") == Some(&Value::Bool(true)),
+    };
     Ok(profile::claims(issuer, subject, &claims, verified))
 }
 
@@ -55,6 +58,11 @@ async fn endpoints(providers: &Providers, flow: Flow<'_>) -> Result<Endpoints, R
         None => Cow::Owned(Url::parse(MICROSOFT).map_err(|e| Refusal::failed(format!("the built-in issuer: {e}")))?),
     };
     Endpoints::discover(providers, flow, &issuer).await
+}
+
+/// Microsoft writes its optional claim `xms_edov`, "the owner of the address's domain is verified", in several ways.
+fn is_true(value: &Value) -> bool {
+    matches!(value, Value::Bool(true)) || value.as_i64() == Some(1) || matches!(value.as_str(), Some("1" | "true"))
 }
 
 /// `UserInfo` is not signed, so it counts only for the person whom the token names (OpenID Connect Core 5.3.2).

@@ -7,7 +7,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use url::Url;
 
-use super::Refusal;
+use super::{Refusal, UNREACHABLE};
 use crate::model::ids::TenantId;
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
@@ -16,6 +16,8 @@ use crate::ports::clock::Clock;
 const FRESH: Duration = Duration::from_hours(1);
 /// How long a failure is repeated to whoever asks again, so that a dead issuer is not asked by every customer.
 const FAILURE: Duration = Duration::from_secs(5);
+/// How long to wait for a fetch of somebody else's.
+const WAIT: Duration = Duration::from_secs(10);
 /// An answer that is fresh and yet lacks something is fetched again at most so often: `FETCHES` in `WINDOW`, the first fetch included.
 const WINDOW: Duration = Duration::from_mins(1);
 const FETCHES: usize = 2;
@@ -66,7 +68,9 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         if let Some(value) = entry.fresh(clock.now()).filter(|value| serves(value)) {
             return Ok(value);
         }
-        let _fetching = entry.fetching.lock().await;
+        // Whoever waits for somebody else's fetch gets its outcome, or gives up: a queue before an issuer that hangs would grow for as long as it does.
+        let waiting = tokio::time::timeout(WAIT, entry.fetching.lock()).await;
+        let _fetching = waiting.map_err(|_| Refusal::new(UNREACHABLE, "another request still waits for the answer"))?;
         let now = clock.now();
         let known = entry.fresh(now);
         if let Some(value) = &known
@@ -79,7 +83,9 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         {
             return Err(refusal);
         }
-        let fetched = entry.note(fetch().await, now);
+        let outcome = fetch().await;
+        // The time after it: a fetch that hung for longer than a failure is remembered would never be remembered.
+        let fetched = entry.note(outcome, clock.now());
         match known {
             // What is still good is not lost because the issuer would not say it again.
             Some(known) => Ok(fetched.unwrap_or(known)),
@@ -108,7 +114,7 @@ impl<T> Entry<T> {
         state.fetches.iter().any(|at| at.is_none_or(|at| now.since(at) >= WINDOW))
     }
 
-    /// Remembers the outcome of a fetch that began at `now`.
+    /// Remembers the outcome of a fetch that ended at `now`.
     fn note(&self, outcome: Result<T, Refusal>, now: Timestamp) -> Result<Arc<T>, Refusal> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Ordered from the oldest, which makes room.
@@ -128,5 +134,35 @@ impl<T> Entry<T> {
                 Err(refusal)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::TenantId;
+
+    #[tokio::test]
+    async fn r112_a_fetch_that_hangs_is_remembered_from_its_end_on() {
+        let clock = Clock::frozen(Timestamp::from_seconds(1_000));
+        let (remembered, tenant, place) = (Remembered::<()>::default(), TenantId(ulid::Ulid(1)), Url::parse("https://issuer.test").unwrap());
+        let mut fetches = 0;
+        for _ in 0..3 {
+            let outcome = remembered
+                .get(
+                    tenant,
+                    &place,
+                    &clock,
+                    |()| true,
+                    || {
+                        fetches += 1;
+                        clock.advance(Duration::from_secs(10));
+                        std::future::ready(Err(Refusal::new(UNREACHABLE, "hung")))
+                    },
+                )
+                .await;
+            assert_eq!(outcome.unwrap_err().detail, "hung");
+        }
+        assert_eq!(fetches, 1);
     }
 }

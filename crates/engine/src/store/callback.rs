@@ -13,10 +13,10 @@ statements! {
     SPEND = "UPDATE callback_states SET used_at = $3 WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3 AND provider = $4
         RETURNING actor_type, redirect_uri, return_to, browser, browser_required";
     SWEEP = "DELETE FROM callback_states WHERE tenant_id = $1 AND id IN (SELECT id FROM callback_states WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
-    HAND_OVER = "INSERT INTO callback_codes (tenant_id, id, identity_id, actor_type, provider, origin, account_exists, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    HAND_OVER = "INSERT INTO callback_codes (tenant_id, id, identity_id, actor_type, provider, origin, account_exists, created_at, expires_at, browser, browser_required)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     REDEEM = "UPDATE callback_codes SET used_at = $3 WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3 AND actor_type = $4 AND provider = $5
-        RETURNING identity_id, origin, account_exists";
+        RETURNING identity_id, origin, account_exists, browser, browser_required";
     SWEEP_CODES = "DELETE FROM callback_codes WHERE tenant_id = $1 AND id IN (SELECT id FROM callback_codes WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
 }
 
@@ -77,11 +77,20 @@ pub struct HandedOver {
     /// The origin of the page that may redeem it.
     pub origin: String,
     pub account_exists: bool,
+    /// As in `Away`.
+    pub browser: Option<Vec<u8>>,
+    pub browser_required: bool,
 }
 
 impl FromRow for HandedOver {
     fn from_row(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { identity: row.id(0)?, origin: row.get(1)?, account_exists: row.get::<i64>(2)? == 1 })
+        Ok(Self {
+            identity: row.id(0)?,
+            origin: row.get(1)?,
+            account_exists: row.get::<i64>(2)? == 1,
+            browser: row.get(3)?,
+            browser_required: row.get::<i64>(4)? == 1,
+        })
     }
 }
 
@@ -105,6 +114,8 @@ pub async fn hand_over(
         over.account_exists.into(),
         now.into(),
         expires_at.into(),
+        over.browser.as_deref().into(),
+        over.browser_required.into(),
     ];
     tx.exec(HAND_OVER, &values).await?;
     Ok(())

@@ -34,7 +34,7 @@ async fn begin(f: &Fixture) {
 
 async fn hand_over(f: &Fixture) -> HandedOver {
     let (acme, end, identity) = (f.acme, f.in_a_minute(), f.identity("ann").await);
-    let over = HandedOver { identity, origin: "https://acme.test".into(), account_exists: true };
+    let over = HandedOver { identity, origin: "https://acme.test".into(), account_exists: true, browser: Some(vec![9; 32]), browser_required: true };
     let given = over.clone();
     f.db.write(move |tx| {
         let given = given.clone();

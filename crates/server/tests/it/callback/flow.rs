@@ -48,8 +48,36 @@ each_db! {
         let acme = app.acme();
         let token = sign_in(&acme, &issuer).await.token();
         let create = |email: Value| acme.post("/store/customers").bearer(&token).json(&json!({"email": email})).send();
-        create(json!("victim@example.com")).await.expect_error(400, "The email must be the address that you registered with");
+        create(json!("victim@example.com")).await.expect_error(400, "The email must be an address that the provider has seen proven");
         create(json!("ANN@example.com")).await.expect_status(200);
+    }
+
+    async fn r10_an_address_that_the_provider_has_not_seen_proven_makes_no_customer(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        let create = async |app: &TestApp, email: Value| {
+            let token = sign_in(&app.acme(), &issuer).await.token();
+            app.acme().post("/store/customers").bearer(&token).json(&email).send().await
+        };
+        let refused = "The email must be an address that the provider has seen proven";
+        issuer.person(person("one", "victim@example.com", false));
+        create(app, json!({})).await.expect_error(400, refused);
+        issuer.person(json!({"sub": "two"}));
+        create(app, json!({"email": "victim@example.com"})).await.expect_error(400, refused);
+        create(app, json!({})).await.expect_error(400, "Email is required to create a customer");
+        app.restart(|config| config.tenants[0].customers.email_must_match_identity = false).await;
+        create(app, json!({"email": "victim@example.com"})).await.expect_status(200);
+    }
+
+    async fn a_state_of_one_kind_of_actor_is_none_of_anothers(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        app.restart(|config| {
+            let both = vec!["emailpass".to_owned(), "certified".to_owned()];
+            config.tenants[0].auth_methods = [("customer".to_owned(), both.clone()), ("user".to_owned(), both)].into();
+        }).await;
+        let acme = app.acme();
+        let query = go_there(&acme, &issuer).await;
+        acme.get(&format!("/auth/user/certified/callback?{query}")).send().await.expect_error(401, "No state provided, or session expired");
+        assert_eq!((issuer.count(Endpoint::Token), app.rows("SELECT COUNT(*) FROM identities").await), (0, vec!["0".to_owned()]));
     }
 
     async fn the_state_is_good_once_here_and_in_time(app: TestApp) {
@@ -267,6 +295,10 @@ each_db! {
         }
         app.acme().post(START).json(&json!({})).send().await.expect_status(429);
         assert_eq!(app.rows("SELECT COUNT(*) FROM callback_states").await, ["3"], "a refused start leaves no row");
+        // R37: and per shop, whoever asks.
+        app.restart(|config| config.tenants[1].limits.sign_ins_per_tenant = 1).await;
+        go_there(&app.globex(), &issuer).await;
+        app.globex().post(START).json(&json!({})).send().await.expect_status(429);
     }
 
     async fn what_a_bent_provider_says_signs_nobody_in(app: TestApp) {

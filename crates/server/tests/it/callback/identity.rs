@@ -84,6 +84,45 @@ each_db! {
         link(&acme, &account, &unproven).await.expect_status(403);
     }
 
+    async fn r11_a_login_for_an_address_that_nobody_has_proven_is_linked_to_no_account(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        let acme = app.acme();
+        issuer.person(person("mallory", "mallory@example.com", true));
+        let token = sign_in(&acme, &issuer).await.token();
+        acme.post("/store/customers").bearer(&token).json(&json!({})).send().await.expect_status(200);
+        let account = sign_in(&acme, &issuer).await.token();
+        // The victim, who resets this password one day, would find themselves in an account that is somebody else's, too.
+        let victims = acme.register("victim@example.com", PASSWORD).await.token();
+        link(&acme, &account, &victims).await.expect_status(403);
+        // One's own address is another matter, once it is shown.
+        acme.register("second@example.com", PASSWORD).await.expect_status(200);
+        let reset = app.reset_token(&acme, "second@example.com").await;
+        acme.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
+        app.take_all_mail().await;
+        let second = acme.sign_in("second@example.com", NEW_PASSWORD).await.token();
+        link(&acme, &account, &second).await.expect_status(200);
+    }
+
+    async fn a_login_whose_provider_is_gone_is_no_way_in(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        let acme = app.acme();
+        issuer.person(person("one", ADDRESS, true));
+        let first = sign_in(&acme, &issuer).await.token();
+        acme.post("/store/customers").bearer(&first).json(&json!({})).send().await.expect_status(200);
+        acme.register(ADDRESS, PASSWORD).await.expect_status(200);
+        let reset = app.reset_token(&acme, ADDRESS).await;
+        acme.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
+        app.take_all_mail().await;
+        let account = sign_in(&acme, &issuer).await.token();
+        let password = acme.sign_in(ADDRESS, NEW_PASSWORD).await.token();
+        link(&acme, &account, &password).await.expect_status(200);
+        app.restart(|config| config.tenants[0].providers.clear()).await;
+        let acme = app.acme();
+        let own = claims(&password)["auth_identity_id"].as_str().unwrap().to_owned();
+        let account = acme.sign_in(ADDRESS, NEW_PASSWORD).await.token();
+        unlink(&acme, &account, &own).await.expect_error(400, "The last way in to an account cannot be removed");
+    }
+
     async fn only_what_is_ones_own_and_free_is_linked(app: TestApp) {
         let issuer = with_issuer(app).await;
         let (acme, globex) = (app.acme(), app.globex());

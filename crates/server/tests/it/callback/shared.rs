@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 use vestibule_engine::provider::hostile::HostileIssuer;
+use vestibule_engine::testing::execute;
 
 use super::{START, come_back, with_issuer};
 use crate::support::app::{ADDRESS, TestApp};
@@ -80,6 +81,41 @@ each_db! {
         let sent_to = back_at_the_page(&acme, &issuer).await;
         redeem(&acme, &sent_to, "https://acme.example").await.expect_status(200);
         assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["1"]);
+    }
+
+    async fn r92_a_code_is_redeemed_in_the_browser_that_began(app: TestApp) {
+        let issuer = with_shared_callback(app).await;
+        let acme = app.acme();
+        let other_browser = "This sign-in was begun in another browser, or without cookies";
+        let begin = async |site: &str| {
+            let started = acme.post(START).header("sec-fetch-site", site).json(&json!({})).send().await;
+            let cookie = started.header("set-cookie").split(';').next().unwrap().to_owned();
+            let query = come_back(&issuer, &started);
+            let sent_on = server(&acme).get(&format!("/auth/callback/certified?{query}")).send().await.expect_status(303);
+            (Url::parse(sent_on.header("location")).unwrap(), cookie)
+        };
+        let redeem_as = async |page: &Url, site: &str, cookie: &str| {
+            let call = acme.get(&format!("{START}/callback?{}", page.query().unwrap())).header("sec-fetch-site", site);
+            if cookie.is_empty() { call } else { call.header("cookie", cookie) }.send().await
+        };
+        let (page, cookie) = begin("same-site").await;
+        redeem_as(&page, "same-site", &cookie).await.expect_status(200);
+        let (page, _) = begin("same-site").await;
+        redeem_as(&page, "cross-site", "").await.expect_error(401, other_browser);
+        // What an attacker began elsewhere does not end in a customer's browser.
+        let (page, _) = begin("cross-site").await;
+        redeem_as(&page, "same-site", &cookie).await.expect_error(401, other_browser);
+        redeem_as(&page, "cross-site", "").await.expect_error(401, GONE);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["1"]);
+    }
+
+    async fn a_login_that_was_removed_meanwhile_begins_no_session(app: TestApp) {
+        let issuer = with_shared_callback(app).await;
+        let acme = app.acme();
+        let page = back_at_the_page(&acme, &issuer).await;
+        assert_eq!(execute(&app.engine, "DELETE FROM identities").await.unwrap(), 1);
+        redeem(&acme, &page, "").await.expect_error(401, GONE);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["0"]);
     }
 
     async fn a_form_is_taken_and_an_error_goes_on_to_the_page(app: TestApp) {

@@ -73,6 +73,21 @@ each_db! {
         assert_eq!(app.rows("SELECT state, attempts FROM deliveries").await, ["delivered 2"], "a failure that comes late changes nothing");
     }
 
+    async fn of_two_requests_that_wait_the_newer_is_issued(app: TestApp) {
+        customer(&app.acme(), ADDRESS).await;
+        let other = app.ahead(Duration::from_mins(1)).await;
+        for address in [ADDRESS, "nobody@example.com", "ANN@example.com"] {
+            other.request_reset("acme", address).await.unwrap();
+            other.0.clock.advance(Duration::from_millis(1));
+        }
+        let worker = PausedWorker::claim(&other.0).await.unwrap();
+        assert_eq!(worker.holds(), (3, 0));
+        worker.resume().await;
+        issued_once(app).await;
+        // Whoever asks later is not forgotten.
+        app.reset_token(&app.acme(), ADDRESS).await;
+    }
+
     async fn workers_that_claim_at_once_share_the_work(app: TestApp) {
         let other = app.ahead(Duration::from_mins(1)).await;
         for n in 0..20 {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer, token_in};
+use crate::support::app::{ADDRESS, PASSWORD, TestApp, assert_same, customer, token_in};
 use crate::support::each_db;
 
 const PATH: &str = "/auth/customer/emailpass/reset-password";
@@ -25,25 +25,6 @@ each_db! {
         }
         assert_eq!(app.rows("SELECT COUNT(*) FROM jobs").await, ["0"], "a job goes once it is issued");
         assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_reset'").await, ["5"]);
-    }
-
-    async fn of_two_requests_that_wait_the_newer_is_issued(app: TestApp) {
-        let acme = app.acme();
-        customer(&acme, ADDRESS).await;
-        for language in ["en", "de"] {
-            acme.post(PATH).json(&json!({"identifier": ADDRESS, "metadata": {"language": language}})).send().await.expect_status(201);
-        }
-        acme.request_reset("nobody@example.com").await.expect_status(201);
-        app.settle().await;
-        let issued = app.rows("SELECT data FROM events WHERE name = 'auth.password_reset'").await;
-        assert!(issued.len() == 1 && issued[0].contains(r#""language":"de""#), "{issued:?}");
-        let token = token_in(&app.next_mail(ADDRESS).await);
-        assert!(app.unread().is_empty());
-        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
-        // Whoever asks later is not forgotten.
-        app.settle().await;
-        app.next_mail(ADDRESS).await;
-        app.reset_token(&acme, ADDRESS).await;
     }
 
     async fn what_is_no_address_is_refused_alike_at_every_shop(app: TestApp) {
