@@ -203,6 +203,10 @@ impl Asked {
     }
 
     fn secure(&self, headers: &mut HeaderMap) {
+        // Spelt as the server whose place this takes spells it.
+        if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
         if self.area != Area::Bare {

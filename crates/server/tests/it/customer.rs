@@ -33,7 +33,7 @@ each_db! {
         let token = login(&shop, ADDRESS).await;
         let body = json!({"email": ADDRESS, "first_name": "Ann", "last_name": null, "metadata": {"a": [1, null], "b": {"c": "\u{0}"}}});
         let made = create(&shop, &token, &body).await.expect_status(200);
-        assert_eq!(made.header("content-type"), "application/json");
+        assert_eq!(made.header("content-type"), "application/json; charset=utf-8");
         let made = made.json();
         let shown = &made["customer"];
         let id = shown["id"].as_str().unwrap();

@@ -231,13 +231,13 @@ each_db! {
             ("application/json;q=0", false), ("APPLICATION/json; Q=0.0", false), ("application/jsonp", false), ("application/json;q=x", false), ("text/plain, */*;q=0.8", false),
         ] {
             let answer = shop.get("/store/customers/me").header("accept", accept).send().await.expect_status(401);
-            let expected = if json { (json_body, "application/json") } else { ("Unauthorized", "text/plain; charset=utf-8") };
+            let expected = if json { (json_body, "application/json; charset=utf-8") } else { ("Unauthorized", "text/plain; charset=utf-8") };
             assert_eq!((answer.text.as_str(), answer.header("content-type")), expected, "{accept}");
             assert_eq!(answer.header("www-authenticate"), "Bearer");
             assert!(answer.headers.get_all("vary").iter().any(|v| v == "Accept") && answer.headers.get_all("vary").iter().any(|v| v == "Origin"));
             // Words of its own are always JSON.
             let other = shop.post(SIGN_IN).header("accept", accept).json(&json!({"email": ADDRESS, "password": ""})).send().await;
-            assert_eq!(other.header("content-type"), "application/json", "{accept}");
+            assert_eq!(other.header("content-type"), "application/json; charset=utf-8", "{accept}");
             other.expect_error(401, "Password should be a string");
         }
         let bare = raw::get(&app.base, "/store/customers/me", &["Host: acme.api.example.com", &format!("x-publishable-api-key: {}", shop.key())]).await;
@@ -313,7 +313,7 @@ each_db! {
             let answer = shop.call(method.clone(), path).bearer("x").header("origin", "https://acme.example").send().await;
             assert!(matches!(answer.status, 404) || path.contains(".."), "{method} {path}: {} {}", answer.status, answer.text);
             if answer.status == 404 && method != Method::HEAD {
-                assert_eq!((answer.header("content-type"), &answer.json()["type"]), ("application/json", &json!("not_found")), "{method} {path}");
+                assert_eq!((answer.header("content-type"), &answer.json()["type"]), ("application/json; charset=utf-8", &json!("not_found")), "{method} {path}");
             }
             let shared = path.starts_with("/store") || path.starts_with("/auth");
             assert_eq!(answer.headers.contains_key("access-control-allow-origin"), shared && answer.status == 404, "{method} {path}");
