@@ -21,6 +21,7 @@ use crate::error::{ApiError, PlainUnauthorized, Retryable};
 use crate::extract::App;
 use crate::extract::body;
 use crate::extract::client::Peer;
+use crate::extract::known::Known;
 use crate::extract::tenant::resolve;
 
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
@@ -100,6 +101,7 @@ impl Wire {
             Some(Ok(Ok(response))) => response,
             _ => ApiError::from(Error::unexpected("a handler panicked")).into_response(),
         };
+        let response = asked.known.answer(response).await;
         asked.finish(&self.app, response)
     }
 }
@@ -146,6 +148,7 @@ struct Asked {
     preflight: bool,
     origin: Option<HeaderValue>,
     headers: Option<HeaderValue>,
+    known: Known,
     wants_json: bool,
     idempotency_key: Option<HeaderValue>,
     https: bool,
@@ -162,6 +165,7 @@ impl Asked {
             preflight: cors && method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             origin,
             headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
+            known: if cors { Known::of(method, headers) } else { Known::default() },
             wants_json: wants_json(headers),
             idempotency_key: headers.get("idempotency-key").cloned(),
             https: !server.is_local(),

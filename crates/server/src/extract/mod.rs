@@ -5,6 +5,7 @@ pub mod body;
 pub mod browser;
 pub mod client;
 pub mod gate;
+pub mod known;
 pub mod publishable;
 pub mod tenant;
 

@@ -28,6 +28,23 @@ async fn login(shop: &Shop, address: &str) -> String {
 }
 
 each_db! {
+    async fn what_the_client_has_is_not_sent_again(app: TestApp) {
+        let shop = app.acme();
+        let token = customer(&shop, ADDRESS).await;
+        let first = shop.me(&token).await.expect_status(200);
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with("W/\""), "{tag}");
+        for known in [tag.clone(), format!("\"other\", {tag}"), tag[2..].to_owned(), "*".to_owned()] {
+            let again = shop.get("/store/customers/me").bearer(&token).header("if-none-match", &known).send().await.expect_status(304);
+            assert_eq!((again.text.as_str(), again.header("etag"), again.header("content-type")), ("", tag.as_str(), ""));
+        }
+        shop.post("/store/customers/me").bearer(&token).json(&json!({"first_name": "Ann"})).send().await.expect_status(200);
+        let changed = shop.get("/store/customers/me").bearer(&token).header("if-none-match", &tag).send().await.expect_status(200);
+        assert_eq!(changed.json()["customer"]["first_name"], "Ann");
+        // Who may not read it does not learn whether it has changed.
+        shop.get("/store/customers/me").header("if-none-match", "*").send().await.expect_status(401);
+    }
+
     async fn a_customer_is_shown_with_every_field(app: TestApp) {
         let shop = app.acme();
         let token = login(&shop, ADDRESS).await;
