@@ -1,11 +1,13 @@
 //! Every route: method, path, handler, and who may call.
 
 use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::routing::{MethodRouter, delete, get, post};
 use http::Method;
 
 use crate::error::ApiError;
 use crate::extract::App;
+use crate::extract::publishable::Publishable;
 use crate::{api, pages};
 
 /// Who may call a route.
@@ -94,7 +96,14 @@ pub fn router(app: App) -> Router {
     router.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
 }
 
-async fn no_route(method: Method, uri: http::Uri) -> ApiError {
-    let path: String = uri.path().chars().take(200).collect();
-    ApiError::NoRoute(format!("{method} {path}"))
+async fn no_route(State(app): State<App>, request: Request) -> ApiError {
+    let (mut parts, _) = request.into_parts();
+    // Whoever may not call a shop's API at all does not learn what is in it.
+    if parts.uri.path().starts_with("/store/")
+        && let Err(refused) = Publishable::from_request_parts(&mut parts, &app).await
+    {
+        return refused;
+    }
+    let path: String = parts.uri.path().chars().take(200).collect();
+    ApiError::NoRoute(format!("{} {path}", parts.method))
 }

@@ -318,6 +318,9 @@ each_db! {
             let shared = path.starts_with("/store") || path.starts_with("/auth");
             assert_eq!(answer.headers.contains_key("access-control-allow-origin"), shared && answer.status == 404, "{method} {path}");
         }
+        // Without the key nothing under it is told, not even what is not there.
+        let keyless = shop.get("/store/products").header("x-publishable-api-key", "").send().await.expect_status(400);
+        assert_eq!(keyless.json()["type"], "not_allowed");
         let long = shop.get(&format!("/{}", "x".repeat(5_000))).send().await.expect_status(404);
         assert!(long.text.len() < 400, "a long path does not come back whole");
     }
