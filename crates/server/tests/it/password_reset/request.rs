@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::app::{ADDRESS, PASSWORD, TestApp, assert_same, customer, token_in};
+use crate::support::app::{ADDRESS, PASSWORD, TestApp, assert_same, customer, provider, token_in};
 use crate::support::each_db;
 
 const PATH: &str = "/auth/customer/emailpass/reset-password";
@@ -35,6 +35,15 @@ each_db! {
             let here = acme.request_reset(odd).await.expect_error(400, "Invalid email address");
             assert_same(&here, &app.globex().request_reset(odd).await);
         }
+        assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_reset'").await, ["0"]);
+    }
+
+    async fn a_third_party_has_no_password_to_reset(app: TestApp) {
+        customer(&app.acme(), ADDRESS).await;
+        app.restart(|config| config.tenants[0].providers = [("party".to_owned(), provider("https://party.example", "https://acme.example/back"))].into()).await;
+        let request = app.acme().post("/auth/customer/party/reset-password").json(&json!({"identifier": ADDRESS}));
+        assert_eq!(request.send().await.expect_status(201).text, "Created");
+        app.settle().await;
         assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_reset'").await, ["0"]);
     }
 
