@@ -114,7 +114,10 @@ fn json(text: &str) -> Result<Value, Error> {
         None => return Ok(Value::Object(Map::new())),
         Some('{' | '[') => {}
         // Only an object or an array says anything to any route.
-        Some(first) => return Err(Error::invalid(format!("Unexpected token '{first}', \"{}\" is not valid JSON", printable(start)))),
+        Some(first) => {
+            let shown: String = start.chars().filter(|c| !c.is_control()).take(40).collect();
+            return Err(Error::invalid(format!("Unexpected token '{first}', \"{shown}\" is not valid JSON")));
+        }
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Unique.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
@@ -186,5 +189,20 @@ impl FromRequestParts<App> for Body {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         Ok(Self(Raw::from_request_parts(parts, app).await?.parse()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Value, String> {
+        let raw = Raw { kind: Kind::Json, bytes: Bytes::copy_from_slice(text.as_bytes()), typed: true };
+        raw.parse().map_err(|e| e.message.into_owned())
+    }
+
+    #[test]
+    fn what_is_no_object_comes_back_as_it_was_sent() {
+        assert_eq!(parsed("\"abc\"").unwrap_err(), "Unexpected token '\"', \"\"abc\"\" is not valid JSON");
     }
 }
