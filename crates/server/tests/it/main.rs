@@ -18,6 +18,7 @@ mod health;
 mod outbox;
 mod pages;
 mod password_reset;
+mod recorded;
 mod registration;
 mod route_coverage;
 mod session;
