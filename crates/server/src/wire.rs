@@ -114,6 +114,7 @@ fn normalised(uri: &Uri) -> Option<Uri> {
         "admin",
         "customers",
         "me",
+        "addresses",
         "register",
         "reset-password",
         "update",

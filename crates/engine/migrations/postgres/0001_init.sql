@@ -94,6 +94,33 @@ CREATE TABLE customers (
 );
 CREATE UNIQUE INDEX customers_by_email ON customers (tenant_id, email_key, has_account) WHERE deleted_at IS NULL;
 
+CREATE TABLE customer_addresses (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    customer_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    first_name TEXT,
+    last_name TEXT,
+    phone TEXT,
+    company TEXT,
+    address_1 TEXT,
+    address_2 TEXT,
+    city TEXT,
+    country_code TEXT,
+    province TEXT,
+    postal_code TEXT,
+    -- What the customer calls it.
+    address_name TEXT,
+    metadata TEXT,
+    is_default_shipping BIGINT NOT NULL,
+    is_default_billing BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, customer_id, id)
+);
+-- A customer has at most one default of each kind.
+CREATE UNIQUE INDEX customer_addresses_default_shipping ON customer_addresses (tenant_id, customer_id) WHERE is_default_shipping = 1;
+CREATE UNIQUE INDEX customer_addresses_default_billing ON customer_addresses (tenant_id, customer_id) WHERE is_default_billing = 1;
+
 CREATE TABLE users (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
     id TEXT NOT NULL,

@@ -33,7 +33,8 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
-    fn apply(self, field: &mut Option<T>) {
+    /// Makes the change.
+    pub(crate) fn apply(self, field: &mut Option<T>) {
         if let Self::Set(value) = self {
             *field = value;
         }
@@ -45,6 +46,30 @@ impl<T> Change<T> {
         match self {
             Self::Keep => None,
             Self::Set(value) => value,
+        }
+    }
+}
+
+impl Change<Map<String, Value>> {
+    /// Merges one level deep; an empty string removes its key, an empty object all keys.
+    pub(crate) fn merge(self, field: &mut Option<Map<String, Value>>) {
+        match self {
+            Self::Keep => {}
+            Self::Set(None) => *field = None,
+            Self::Set(Some(new)) => {
+                let mut merged = field.take().unwrap_or_default();
+                if new.is_empty() {
+                    merged.clear();
+                }
+                for (key, value) in new {
+                    if value.as_str() == Some("") {
+                        merged.remove(&key);
+                    } else {
+                        merged.insert(key, value);
+                    }
+                }
+                *field = Some(merged);
+            }
         }
     }
 }
@@ -90,28 +115,13 @@ impl Customer {
         self.metadata.as_ref().is_some_and(|metadata| Value::Object(metadata.clone()).to_string().len() > METADATA_BYTES)
     }
 
-    /// Applies `profile`. `metadata` merges one level deep; an empty string removes its key.
+    /// Applies `profile`. `metadata` merges.
     pub fn apply(&mut self, profile: Profile) {
         profile.company_name.apply(&mut self.company_name);
         profile.first_name.apply(&mut self.first_name);
         profile.last_name.apply(&mut self.last_name);
         profile.phone.apply(&mut self.phone);
-        match profile.metadata {
-            Change::Keep => {}
-            Change::Set(None) => self.metadata = None,
-            Change::Set(Some(new)) => {
-                let mut merged = self.metadata.take().unwrap_or_default();
-                let cleared = new.is_empty();
-                for (key, value) in new {
-                    if value.as_str() == Some("") {
-                        merged.remove(&key);
-                    } else {
-                        merged.insert(key, value);
-                    }
-                }
-                self.metadata = Some(if cleared { Map::new() } else { merged });
-            }
-        }
+        profile.metadata.merge(&mut self.metadata);
     }
 }
 

@@ -46,6 +46,8 @@ ids! {
     IdentityId "authid_";
     /// A customer of a shop.
     CustomerId "cus_";
+    /// An address of a customer.
+    AddressId "cuaddr_";
     /// A member of a shop's staff.
     UserId "user_";
     /// One sign-in and every token made from it.

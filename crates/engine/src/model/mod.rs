@@ -1,6 +1,7 @@
 //! Plain types and pure rules. No I/O.
 
 pub mod account;
+pub mod address;
 pub mod customer;
 pub mod email;
 pub mod event;

@@ -7,16 +7,24 @@ use serde_json::{Map, Value};
 use crate::Engine;
 use crate::error::{Code, Error, Result};
 use crate::limits::{self, Limit, Ticket, ticket};
+use crate::model::address::Address;
 use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile};
 use crate::model::email::Email;
 use crate::model::event::EventName;
 use crate::model::identity::Identity;
-use crate::model::ids::{CustomerId, IdentityId};
+use crate::model::ids::{CustomerId, IdentityId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
 use crate::ops::session::{self, Caller};
 use crate::provider::emailpass;
-use crate::store::{self, Tx};
+use crate::store::{self, Reader, Tx};
+
+/// A customer with its addresses. They are left out where nobody asked for them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WithAddresses {
+    pub customer: Customer,
+    pub addresses: Vec<Address>,
+}
 
 /// Makes the caller's login a customer, once.
 ///
@@ -114,20 +122,36 @@ fn id_data(id: CustomerId) -> Map<String, Value> {
     Map::from_iter([("id".to_owned(), Value::String(id.to_string()))])
 }
 
-fn not_found(id: CustomerId) -> Error {
+pub(super) fn not_found(id: CustomerId) -> Error {
     Error::new(Code::NotFound, format!("Customer with id: {id} was not found"))
 }
 
-/// The customer whom `token` names: what `session::authenticate` does, and the profile in the same statement.
+async fn with_addresses(reader: &mut Reader, tenant: TenantId, customer: Customer, wanted: bool) -> Result<WithAddresses> {
+    let addresses = if wanted { store::address::of_customer(reader, tenant, customer.id).await? } else { Vec::new() };
+    Ok(WithAddresses { customer, addresses })
+}
+
+/// The customer whom `token` names: what `session::authenticate` does, and the profile in the same statement. Addresses are read if `wanted`.
 ///
 /// # Errors
 /// `Unauthenticated` for a token that is not a live one of a customer, `NotFound` if the customer is gone.
-pub async fn me(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Customer> {
+pub async fn me(engine: &Engine, tenant: &Tenant, token: &str, wanted: bool) -> Result<WithAddresses> {
     let caller =
         session::verified(engine, tenant, token).filter(|caller| caller.claims.actor_type == "customer").ok_or_else(Error::unauthenticated)?;
     let id: CustomerId = caller.claims.actor_id.parse().map_err(|()| Error::unauthenticated())?;
     let tenant_id = tenant.id;
-    let found = engine.db.read(move |reader| Box::pin(store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id))).await?;
+    let found = engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let customer = store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id).await?;
+                match customer {
+                    Some(customer) => with_addresses(reader, tenant_id, customer, wanted).await.map(Some),
+                    None => Ok(None),
+                }
+            })
+        })
+        .await?;
     match found {
         Some(customer) => Ok(customer),
         // Which of the two is missing decides the answer.
@@ -136,11 +160,11 @@ pub async fn me(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Custome
     }
 }
 
-/// Changes what a customer may say of itself.
+/// Changes what a customer may say of itself. Addresses are read if `wanted`.
 ///
 /// # Errors
 /// `TooManyRequests` over the customer's budget, `NotFound` if the customer is gone, `InvalidData` if its metadata would become too big; then nothing is changed.
-pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, profile: Profile) -> Result<Customer> {
+pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, profile: Profile, wanted: bool) -> Result<WithAddresses> {
     let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &id.bare());
     let input = Arc::new((tenant.clone(), budget, profile, planned));
@@ -148,7 +172,12 @@ pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, 
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { update_tx(tx, &input.0, id, &input.1, &input.2, &input.3).await })
+            Box::pin(async move {
+                match update_tx(tx, &input.0, id, &input.1, &input.2, &input.3).await? {
+                    Ok(customer) => with_addresses(tx, input.0.id, customer, wanted).await.map(Ok),
+                    Err(refusal) => Ok(Err(refusal)),
+                }
+            })
         })
         .await??;
     engine.outbox.wake();

@@ -1,6 +1,7 @@
 //! The product: a file per noun, a function per thing that somebody does.
 
 pub mod account;
+pub mod address;
 pub mod api_key;
 pub mod callback;
 pub mod customer;

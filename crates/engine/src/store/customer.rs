@@ -16,6 +16,8 @@ statements! {
     BY_ADDRESS = "SELECT id FROM customers WHERE tenant_id = $1 AND email_key = $2 AND has_account = 1 AND deleted_at IS NULL";
     LOCK = "UPDATE customers SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
+    HOLD = "UPDATE customers SET updated_at = updated_at WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
+        RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
     UPDATE = "UPDATE customers SET company_name = $3, first_name = $4, last_name = $5, phone = $6, metadata = $7, updated_at = $8
         WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
 }
@@ -77,6 +79,11 @@ pub async fn by_address(reader: &mut Reader, tenant: TenantId, email_key: &str) 
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
     let now = tx.now();
     tx.returning(LOCK, &[tenant.into(), id.into(), now.into()]).await
+}
+
+/// Locks the customer's row as `lock` does and leaves it as it is: whoever changes its addresses goes one after the other.
+pub async fn hold(tx: &mut Tx, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
+    tx.returning(HOLD, &[tenant.into(), id.into()]).await
 }
 
 /// Writes the profile of a customer that is locked.

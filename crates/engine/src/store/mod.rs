@@ -3,6 +3,7 @@
 //! A write gets a `Tx`, a read a `Reader`; what only reads cannot write. On SQLite one thread writes, many transactions under one commit
 //! (`sqlite.rs`); on PostgreSQL each transaction has a pooled connection (`postgres.rs`). Write for READ COMMITTED on both.
 
+pub mod address;
 pub mod callback;
 pub mod customer;
 pub mod delivery;

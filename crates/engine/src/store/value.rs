@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::error::{Error, Result};
-use crate::model::ids::{ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, KeyId, SessionId, TenantId, UserId};
+use crate::model::ids::{AddressId, ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, KeyId, SessionId, TenantId, UserId};
 use crate::model::time::Timestamp;
 
 /// A value to bind: text, a 64-bit number (times and booleans too), or bytes.
@@ -64,7 +64,7 @@ macro_rules! id_values {
         }
     })+};
 }
-id_values!(TenantId IdentityId CustomerId UserId SessionId KeyId ApiKeyId JobId EventId DeliveryId);
+id_values!(TenantId IdentityId CustomerId AddressId UserId SessionId KeyId ApiKeyId JobId EventId DeliveryId);
 
 impl rusqlite::ToSql for Val {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {

@@ -2,22 +2,23 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use vestibule_engine::model::customer::{Change, Customer, METADATA_BYTES, Profile};
+use serde_json::{Map, Value, json};
+use vestibule_engine::model::customer::{Customer, METADATA_BYTES, Profile};
 use vestibule_engine::ops;
+use vestibule_engine::ops::customer::WithAddresses;
 use vestibule_engine::provider::emailpass;
 
-use super::validate::{Fields, no_query};
+use super::fields::{CUSTOMER, Selection};
+use super::validate::Fields;
+use super::{address, query};
 use crate::error::ApiError;
 use crate::extract::App;
-use crate::extract::actor::{CustomerLogin, Me, SignedInCustomer};
+use crate::extract::actor::{CustomerLogin, SignedInCustomer, UnreadToken};
 use crate::extract::body::Body;
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
 
-/// Longest text in a customer's field, in characters.
-const TEXT: usize = 1_000;
+const ADDRESSES: &str = "addresses";
 
 /// `POST /store/customers`: the caller's login becomes a customer.
 pub async fn create(
@@ -27,7 +28,7 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     CustomerLogin(caller): CustomerLogin,
-) -> Result<Json<Envelope>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     // Whoever is a customer hears that first, whatever else is wrong with the request.
     ops::customer::may_become(&caller)?;
     let mut fields = Fields::of(body)?;
@@ -37,15 +38,24 @@ pub async fn create(
     }
     let profile = profile(&mut fields);
     fields.finish()?;
-    no_query(query.as_deref())?;
+    let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let customer = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile).await?;
-    Ok(envelope(customer))
+    Ok(envelope(&WithAddresses { customer, addresses: Vec::new() }, &selection))
 }
 
 /// `GET /store/customers/me`.
-pub async fn me(RawQuery(query): RawQuery, _: Publishable, Me(customer): Me) -> Result<Json<Envelope>, ApiError> {
-    no_query(query.as_deref())?;
-    Ok(envelope(customer))
+pub async fn me(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    CurrentTenant(tenant): CurrentTenant,
+    _: Publishable,
+    UnreadToken(token): UnreadToken,
+) -> Result<Json<Value>, ApiError> {
+    let selection = query::selection(query.as_deref(), &CUSTOMER);
+    // A bad query is told only to those who may ask.
+    let wanted = selection.as_ref().is_ok_and(wants_addresses);
+    let customer = ops::customer::me(&app.engine, &tenant, &token, wanted).await?;
+    Ok(envelope(&customer, &selection?))
 }
 
 /// `POST /store/customers/me`.
@@ -56,81 +66,62 @@ pub async fn update(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(id): SignedInCustomer,
-) -> Result<Json<Envelope>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::of(body)?;
     let profile = profile(&mut fields);
     fields.finish()?;
-    no_query(query.as_deref())?;
-    Ok(envelope(ops::customer::update(&app.engine, &tenant, id, profile).await?))
+    let selection = query::selection(query.as_deref(), &CUSTOMER)?;
+    let updated = ops::customer::update(&app.engine, &tenant, id, profile, wants_addresses(&selection)).await?;
+    Ok(envelope(&updated, &selection))
 }
 
 fn profile(fields: &mut Fields) -> Profile {
-    let profile = Profile {
-        company_name: fields.string("company_name"),
-        first_name: fields.string("first_name"),
-        last_name: fields.string("last_name"),
-        phone: fields.string("phone"),
-        metadata: fields.record("metadata"),
-    };
-    for (name, change) in
-        [("company_name", &profile.company_name), ("first_name", &profile.first_name), ("last_name", &profile.last_name), ("phone", &profile.phone)]
-    {
-        if let Change::Set(Some(text)) = change {
-            if text.chars().count() > TEXT {
-                fields.issue(format!("Value for field '{name}' too big, expected at most: '{TEXT}'"));
-            }
-            // PostgreSQL cannot store it.
-            if text.contains('\0') {
-                fields.issue(format!("Field '{name}' holds a NUL character"));
-            }
-        }
+    Profile {
+        company_name: fields.text("company_name"),
+        first_name: fields.text("first_name"),
+        last_name: fields.text("last_name"),
+        phone: fields.text("phone"),
+        metadata: fields.metadata(METADATA_BYTES),
     }
-    if let Change::Set(Some(metadata)) = &profile.metadata
-        && Value::Object(metadata.clone()).to_string().len() > METADATA_BYTES
-    {
-        fields.issue(format!("Value for field 'metadata' too big, expected at most: '{METADATA_BYTES}'"));
-    }
-    profile
+}
+
+/// A customer as an answer.
+pub fn envelope(customer: &WithAddresses, selection: &Selection) -> Json<Value> {
+    Json(json!({ "customer": shown(customer, selection) }))
 }
 
 /// A customer on the wire.
-#[derive(Serialize)]
-pub struct Envelope {
-    customer: Shown,
+pub fn shown(whole: &WithAddresses, selection: &Selection) -> Map<String, Value> {
+    let mut shown = selection.show(&CUSTOMER, |field| value(&whole.customer, field));
+    if wants_addresses(selection) {
+        let one = |a| selection.show_related(&CUSTOMER, ADDRESSES, |field| address::value(a, field));
+        shown.insert(ADDRESSES.to_owned(), whole.addresses.iter().map(one).collect());
+    }
+    if selection.relation("orders").is_some() {
+        shown.insert("orders".to_owned(), Value::Array(Vec::new()));
+    }
+    shown
 }
 
-#[derive(Serialize)]
-struct Shown {
-    id: String,
-    email: Option<String>,
-    company_name: Option<String>,
-    first_name: Option<String>,
-    last_name: Option<String>,
-    phone: Option<String>,
-    metadata: Option<Map<String, Value>>,
-    has_account: bool,
-    deleted_at: Option<String>,
-    created_at: String,
-    updated_at: String,
-    /// Addresses cannot be stored yet, so every customer has none.
-    addresses: [(); 0],
+/// Whether addresses have to be read.
+fn wants_addresses(selection: &Selection) -> bool {
+    selection.relation(ADDRESSES).is_some()
 }
 
-fn envelope(customer: Customer) -> Json<Envelope> {
-    Json(Envelope {
-        customer: Shown {
-            id: customer.id.to_string(),
-            email: customer.email,
-            company_name: customer.company_name,
-            first_name: customer.first_name,
-            last_name: customer.last_name,
-            phone: customer.phone,
-            metadata: customer.metadata,
-            has_account: customer.has_account,
-            deleted_at: customer.deleted_at.map(|t| t.to_string()),
-            created_at: customer.created_at.to_string(),
-            updated_at: customer.updated_at.to_string(),
-            addresses: [],
-        },
-    })
+/// What a customer says in `field`.
+fn value(customer: &Customer, field: &str) -> Value {
+    match field {
+        "id" => customer.id.to_string().into(),
+        "email" => customer.email.as_deref().into(),
+        "company_name" => customer.company_name.as_deref().into(),
+        "first_name" => customer.first_name.as_deref().into(),
+        "last_name" => customer.last_name.as_deref().into(),
+        "phone" => customer.phone.as_deref().into(),
+        "metadata" => customer.metadata.clone().into(),
+        "has_account" => customer.has_account.into(),
+        "deleted_at" => customer.deleted_at.map(|t| t.to_string()).into(),
+        "created_at" => customer.created_at.to_string().into(),
+        "updated_at" => customer.updated_at.to_string().into(),
+        _ => Value::Null,
+    }
 }

@@ -1,11 +1,14 @@
 //! JSON for storefronts. Each handler parses, calls one operation and prints.
 
+pub mod address;
 pub mod callback;
 pub mod customer;
+pub mod fields;
 pub mod health;
 pub mod identity;
 pub mod jwks;
 pub mod password_reset;
+pub mod query;
 pub mod registration;
 pub mod sign_in;
 pub mod token;

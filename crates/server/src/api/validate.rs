@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 use vestibule_engine::error::Error;
 use vestibule_engine::model::customer::Change;
 
+/// Longest text in a customer's field, in characters.
+const TEXT: usize = 1_000;
+
 /// An object whose fields are taken out one by one; what is left is unknown.
 pub struct Fields {
     left: Map<String, Value>,
@@ -42,6 +45,80 @@ impl Fields {
                 self.wrong_type::<()>(name, "string", &other);
                 Change::Keep
             }
+        }
+    }
+
+    /// A string that is kept, null, or nothing.
+    pub fn text(&mut self, name: &str) -> Change<String> {
+        let change = self.string(name);
+        if let Change::Set(Some(text)) = &change {
+            if text.chars().count() > TEXT {
+                self.issue(format!("Value for field '{name}' too big, expected at most: '{TEXT}'"));
+            }
+            // PostgreSQL cannot store it.
+            if text.contains('\0') {
+                self.issue(format!("Field '{name}' holds a NUL character"));
+            }
+        }
+        change
+    }
+
+    /// `metadata`: an object, null, or nothing; as JSON at most `most` bytes.
+    pub fn metadata(&mut self, most: usize) -> Change<Map<String, Value>> {
+        let change = self.record("metadata");
+        if let Change::Set(Some(metadata)) = &change
+            && Value::Object(metadata.clone()).to_string().len() > most
+        {
+            self.issue(format!("Value for field 'metadata' too big, expected at most: '{most}'"));
+        }
+        change
+    }
+
+    /// A boolean or nothing; null is neither.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.left.shift_remove(name)? {
+            Value::Bool(flag) => Some(flag),
+            other => self.wrong_type(name, "boolean", &other),
+        }
+    }
+
+    /// A text of a query.
+    pub fn parameter(&mut self, name: &str) -> Option<String> {
+        match self.left.shift_remove(name)? {
+            Value::String(text) => Some(text),
+            other => self.wrong_type(name, "string", &other),
+        }
+    }
+
+    /// A number of a query that counts something.
+    pub fn number(&mut self, name: &str) -> Option<usize> {
+        let value = self.left.shift_remove(name)?;
+        match value.as_str().map(str::parse::<i64>) {
+            Some(Ok(number)) if number < 0 => {
+                self.issue(format!("Value for field '{name}' too small, expected at least: '0'"));
+                None
+            }
+            Some(Ok(number)) => usize::try_from(number).ok(),
+            _ => self.wrong_type(name, "number", &value),
+        }
+    }
+
+    /// A boolean of a query.
+    pub fn switch(&mut self, name: &str) -> Option<bool> {
+        let value = self.left.shift_remove(name)?;
+        match value.as_str() {
+            Some("true" | "1") => Some(true),
+            Some("false" | "0") => Some(false),
+            _ => self.wrong_type(name, "boolean", &value),
+        }
+    }
+
+    /// A text of a query, or several of which any will do.
+    pub fn one_of(&mut self, name: &str) -> Option<Vec<String>> {
+        match self.left.shift_remove(name)? {
+            Value::String(text) => Some(vec![text]),
+            Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+            other => self.wrong_type(name, "string, array", &other),
         }
     }
 
@@ -111,16 +188,4 @@ fn shown(value: &Value) -> String {
         Value::Array(items) => items.iter().map(|i| if i.is_null() { String::new() } else { shown(i) }).collect::<Vec<_>>().join(","),
         Value::Object(_) => "[object Object]".into(),
     }
-}
-
-/// A query string that must be empty: no route of this surface that calls this takes a parameter.
-///
-/// # Errors
-/// `InvalidData` naming what was sent.
-pub fn no_query(query: Option<&str>) -> Result<(), Error> {
-    let pairs: Vec<(String, String)> =
-        serde_html_form::from_str(query.unwrap_or_default()).map_err(|_| Error::invalid("The query could not be read"))?;
-    let mut names: Vec<_> = pairs.into_iter().map(|(name, _)| name).collect();
-    names.dedup();
-    if names.is_empty() { Ok(()) } else { Err(invalid(&format!("Unrecognized fields: '{}'", names.join(", ")))) }
 }

@@ -17,7 +17,7 @@ use crate::support::{each_db, raw};
 
 const SIGN_IN: &str = "/auth/customer/emailpass";
 /// Every route that reads a body.
-const POSTS: [&str; 11] = [
+const POSTS: [&str; 13] = [
     SIGN_IN,
     "/auth/customer/emailpass/callback",
     "/auth/identities",
@@ -27,6 +27,8 @@ const POSTS: [&str; 11] = [
     "/auth/customer/emailpass/update",
     "/store/customers",
     "/store/customers/me",
+    "/store/customers/me/addresses",
+    "/store/customers/me/addresses/cuaddr_01K0000000000000000000000",
     "/account/reset-password",
     "/account/reset-password/request",
 ];
@@ -86,7 +88,7 @@ impl Cast {
     }
 }
 
-async fn prepare(app: &TestApp, before: Before) {
+async fn prepare(app: &TestApp, cast: &Cast, before: Before) {
     // More than once, because the dispatcher shares the database.
     let arm = |fault| app.engine.faults().arm(fault, 1_000);
     match before {
@@ -94,6 +96,12 @@ async fn prepare(app: &TestApp, before: Before) {
         Before::GuessesSpent => {
             for _ in 0..10 {
                 app.acme().sign_in("spent@example.com", "a-Wrong-pass-1").await.expect_status(401);
+            }
+        }
+        Before::AddressesFull => {
+            let token = cast.fill("{customer}");
+            for _ in 0..200 {
+                app.acme().post("/store/customers/me/addresses").bearer(&token).json(&json!({})).send().await.expect_status(200);
             }
         }
         Before::HashingFails => app.engine.hasher.fail_next(),
@@ -117,7 +125,7 @@ async fn provoke(app: &TestApp, cast: &Cast, trigger: &Trigger) -> Answer {
         let (name, value) = line.split_once(':').unwrap();
         call = call.header(name, value.trim());
     }
-    prepare(app, trigger.before).await;
+    prepare(app, cast, trigger.before).await;
     let answer = call.send().await;
     for fault in [Fault::Begin, Fault::Commit, Fault::CommitLost, Fault::Conflict] {
         app.engine.faults().arm(fault, 0);

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod address;
 mod callback;
 mod cli;
 mod connections;

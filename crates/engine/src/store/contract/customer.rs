@@ -15,6 +15,7 @@ each_db! {
     a_deleted_customer_is_neither_read_nor_changed
     another_tenants_customer_is_neither_read_nor_changed
     a_merge_under_the_lock_loses_nothing
+    a_customer_who_is_held_is_not_changed
     a_profile_is_read_by_its_owners_live_session_alone
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn stored(reader: &mut Reader, tenant: TenantId, id: CustomerId
     reader.one(SQL, &[tenant.into(), id.into()]).await
 }
 
-async fn inserted(f: &Fixture) -> &'static Customer {
+pub(super) async fn inserted(f: &Fixture) -> &'static Customer {
     let (tenant, sample) = (f.acme, sample(f, f.id()));
     assert!(commit!(f, |tx| customer::insert(tx, tenant, sample, "ann@x.test").await));
     sample
@@ -136,6 +137,17 @@ async fn a_merge_under_the_lock_loses_nothing(f: &Fixture) {
     .await;
     let merged = look!(f, |r| stored(r, acme, first.id).await).unwrap().metadata.unwrap();
     assert_eq!(merged.len(), 2 + super::RACERS);
+}
+
+async fn a_customer_who_is_held_is_not_changed(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let first = inserted(f).await;
+    f.clock.advance(SECOND);
+    assert_eq!(commit!(f, |tx| customer::hold(tx, acme, first.id).await).as_ref(), Some(first));
+    assert_eq!(look!(f, |r| stored(r, acme, first.id).await).as_ref(), Some(first));
+    assert_eq!(commit!(f, |tx| customer::hold(tx, other, first.id).await), None);
+    delete(f, first.id).await;
+    assert_eq!(commit!(f, |tx| customer::hold(tx, acme, first.id).await), None);
 }
 
 async fn a_profile_is_read_by_its_owners_live_session_alone(f: &Fixture) {

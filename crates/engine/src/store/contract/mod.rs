@@ -42,6 +42,7 @@ macro_rules! each_db {
     )+};
 }
 
+mod address;
 mod api_key;
 mod callback;
 mod customer;
@@ -158,7 +159,7 @@ macro_rules! ids {
         }
     })+};
 }
-ids!(TenantId IdentityId CustomerId UserId SessionId KeyId ApiKeyId JobId EventId DeliveryId);
+ids!(TenantId IdentityId CustomerId AddressId UserId SessionId KeyId ApiKeyId JobId EventId DeliveryId);
 
 /// The e-mail login of a customer called `name`.
 fn key(name: &str) -> IdentityKey {

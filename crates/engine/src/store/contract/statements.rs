@@ -12,6 +12,7 @@ use crate::testing::Backend;
 
 /// The files that have statements, and these.
 const ALL: &[(&str, &[&str])] = &[
+    ("address", store::address::STATEMENTS),
     ("api_key", store::api_key::STATEMENTS),
     ("callback", store::callback::STATEMENTS),
     ("customer", store::customer::STATEMENTS),

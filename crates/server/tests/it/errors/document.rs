@@ -74,6 +74,7 @@ fn before(before: Before) -> &'static str {
     match before {
         Before::Nothing => "",
         Before::GuessesSpent => " *(after ten failed sign-ins)*",
+        Before::AddressesFull => " *(after 200 addresses)*",
         Before::HashingFails => " *(with a fault of hashing)*",
         Before::CommitFails => " *(with a refused COMMIT)*",
         Before::CommitLost => " *(with a connection that breaks)*",

@@ -8,6 +8,8 @@ pub enum Before {
     Nothing,
     /// The address `spent@example.com` has used up its failed sign-ins.
     GuessesSpent,
+    /// The customer has 200 addresses.
+    AddressesFull,
     /// The next password cannot be hashed.
     HashingFails,
     /// The database refuses to commit.
@@ -41,6 +43,8 @@ const EMAILPASS: &str = "`/auth/{actor_type}/emailpass`, `…/register`";
 const PROVIDERS: &str = "`/auth/{actor_type}/{auth_provider}` and below";
 const STORE: &str = "`/store/*`";
 const ME: &str = "`/store/customers/me`";
+const ADDRESSES: &str = "`/store/customers/me/addresses`";
+const ADDRESS: &str = "`/store/customers/me/addresses/{id}`";
 const CUSTOMERS: &str = "`POST /store/customers`";
 const SIGN_IN_BY: &str = "`/auth/{actor_type}/{auth_provider}` of a third party";
 const CALLBACK: &str = "`…/callback`";
@@ -71,12 +75,24 @@ pub const TRIGGERS: &[Trigger] = &[
     row(400, Code::InvalidData, "A field is missing", "`POST …/reset-password`",
         "POST /auth/customer/emailpass/reset-password\n\n{}",
         r#"{"type":"invalid_data","message":"Invalid request: Field 'identifier' is required"}"#),
-    row(400, Code::InvalidData, "Fields have wrong types or are unknown; the first three issues, unknown fields last", "`/store/customers`, `…/me`, `POST …/reset-password`",
+    row(400, Code::InvalidData, "Fields have wrong types or are unknown; the first three issues, unknown fields last", "`/store/customers` and below, `POST …/reset-password`",
         "POST /store/customers/me\nauthorization: Bearer {customer}\n\n{\"role\":\"admin\",\"first_name\":5,\"metadata\":[1]}",
         r#"{"type":"invalid_data","message":"Invalid request: Expected type: 'string' for field 'first_name', got: '5'; Expected type: 'record' for field 'metadata', got: '1'; Unrecognized fields: 'role'"}"#),
-    row(400, Code::InvalidData, "A query parameter is unknown", "`/store/customers`, `…/me`",
+    row(400, Code::InvalidData, "A query parameter is unknown", "`/store/customers` and below",
         "GET /store/customers/me?expand=x\nauthorization: Bearer {customer}",
         r#"{"type":"invalid_data","message":"Invalid request: Unrecognized fields: 'expand'"}"#),
+    row(400, Code::InvalidData, "`fields` is more than one text", "`/store/customers` and below",
+        "GET /store/customers/me?fields=id&fields=email\nauthorization: Bearer {customer}",
+        r#"{"type":"invalid_data","message":"Invalid request: Expected type: 'string' for field 'fields', got: 'id,email'"}"#),
+    row(400, Code::InvalidData, "`limit` or `offset` is no number, or a negative one", ADDRESSES,
+        "GET /store/customers/me/addresses?limit=abc&offset=-1\nauthorization: Bearer {customer}",
+        r#"{"type":"invalid_data","message":"Invalid request: Value for field 'offset' too small, expected at least: '0'; Expected type: 'number' for field 'limit', got: 'abc'"}"#),
+    row(400, Code::InvalidData, "`order` names no field of an address", ADDRESSES,
+        "GET /store/customers/me/addresses?order=-nope\nauthorization: Bearer {customer}",
+        r#"{"type":"invalid_data","message":"Order field nope is not valid"}"#),
+    row(400, Code::InvalidData, "The customer has as many addresses as it may have", "`POST /store/customers/me/addresses`",
+        "POST /store/customers/me/addresses\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"type":"invalid_data","message":"A customer can have at most 200 addresses"}"#).before(Before::AddressesFull),
     row(400, Code::InvalidData, "A string is no address, or could pass for another", "`/auth/{actor_type}/emailpass`, `…/register`, `…/reset-password`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"ann\",\"password\":\"an-Old-pass-8\"}",
         r#"{"type":"invalid_data","message":"Invalid email address"}"#),
@@ -204,6 +220,9 @@ pub const TRIGGERS: &[Trigger] = &[
     row(404, Code::NotFound, "The customer was deleted", ME,
         "GET /store/customers/me\nauthorization: Bearer {deleted}",
         r#"{"type":"not_found","message":"Customer with id: {deleted id} was not found"}"#),
+    row(404, Code::NotFound, "The customer has no such address, whoever else may have it", ADDRESS,
+        "GET /store/customers/me/addresses/cuaddr_nope\nauthorization: Bearer {customer}",
+        r#"{"type":"not_found","message":"Address with id: cuaddr_nope was not found"}"#),
     row(404, Code::NotFound, "The account has no such login", "`DELETE /auth/identities/{id}`",
         "DELETE /auth/identities/{login id}\nauthorization: Bearer {customer}",
         r#"{"type":"not_found","message":"AuthIdentity with id: {login id} was not found"}"#),
