@@ -168,7 +168,7 @@ impl Selection {
     fn remove(&mut self, name: &str) {
         match name.split_once('.') {
             None => {
-                self.fields.retain(|field| *field != name);
+                self.fields.retain(|field| *field != name || name == "id");
                 self.relations.retain(|(relation, _)| *relation != name);
             }
             Some((relation, field)) => {
@@ -262,6 +262,8 @@ mod tests {
             (Some("nope"), "id"),
             (Some("id,nope"), "id"),
             (Some("password"), "id"),
+            (Some("*auth_identity.*"), "ALL addresses[…]"),
+            (Some("auth_identity.provider_identities.*,email"), "id email"),
             (Some("*auth_identity"), "ALL addresses[…]"),
             (Some("+groups,+groups.name,+created_by"), "ALL addresses[…]"),
             (Some("*"), "ALL addresses[…]"),

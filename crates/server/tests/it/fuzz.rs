@@ -106,12 +106,18 @@ const USUAL: &[(&str, &[(&str, &str)])] = &[
     ("/auth/customer/emailpass/update", &[("password", PASSWORD)]),
     ("/store/customers", &[("email", ADDRESS), ("first_name", "Ann"), ("metadata", "")]),
     ("/store/customers/me", &[("first_name", "Ann"), ("last_name", "Lee"), ("phone", "1"), ("company_name", "Acme"), ("metadata", "")]),
+    ("/store/customers/me/addresses", &[("city", "Bonn"), ("country_code", "de"), ("is_default_shipping", ""), ("metadata", "")]),
+    ("/store/customers/me/addresses/cuaddr_01K0000000000000000000000", &[("city", "Bonn"), ("is_default_billing", ""), ("metadata", "")]),
     ("/account/reset-password", &[("token", "x"), ("password", PASSWORD)]),
     ("/account/reset-password/request", &[("address", "nobody@example.com")]),
 ];
 
 fn usual_body(fields: &[(&str, &str)]) -> Value {
-    let value = |name: &str, text: &str| if name == "metadata" { json!({}) } else { json!(text) };
+    let value = |name: &str, text: &str| match name {
+        "metadata" => json!({}),
+        "is_default_shipping" | "is_default_billing" => json!(true),
+        _ => json!(text),
+    };
     Value::Object(fields.iter().map(|(name, text)| ((*name).to_owned(), value(name, text))).collect())
 }
 
