@@ -108,7 +108,7 @@ each_db! {
         let state = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
         let denied = format!("error=access_denied&error_description=%3Cscript%3Ealert(1)%3C%2Fscript%3E&error_uri=https://x/y&state={state}");
         let answer = callback(&acme, &denied).send().await.expect_error(401, "<script>alert(1)</script>, read more at: https://x/y");
-        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
         callback(&acme, &query).send().await.expect_error(401, "No state provided, or session expired");
         callback(&acme, "error=access_denied").send().await.expect_error(401, "access_denied");
         acme.post(&format!("{START}?error=x&error_description=no")).json(&json!({})).send().await.expect_error(401, "no");

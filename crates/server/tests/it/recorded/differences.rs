@@ -149,43 +149,16 @@ pub const DIFFERENCES: &[Difference] = &[
         r#"{"location":"https://github.com/login/oauth/authorize?redirect_uri=http%3A%2F%2Flocalhost%3A8000%2Fauth%2Fcustomer%2Fgithub%2Fcallback&client_id=fake-github-id&response_type=code&state=<64 characters>&scope=read%3Auser+user%3Aemail&code_challenge=<43 characters>&code_challenge_method=S256"}"#,
         "As above; and GitHub names the customer's verified address only to whom the scope allows it.",
     ),
+    answer(
+        &["addr-update"],
+        200,
+        r#"{"customer":{"id":"cus_<ulid>","email":"bob@example.com","company_name":null,"first_name":"Bobby","last_name":"B","phone":"+441234","metadata":{"b":2},"has_account":true,"deleted_at":null,"created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","addresses":[{"id":"cuaddr_<ulid>","address_name":"Home","is_default_shipping":false,"is_default_billing":false,"company":"C","first_name":"B","last_name":"B","address_1":"1 Road","address_2":"Flat","city":"Paris","country_code":"fr","province":"LDN","postal_code":"N1","phone":"1","metadata":{"m":1},"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":false,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":null,"address_2":null,"city":null,"country_code":null,"province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":false,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":null,"address_2":null,"city":null,"country_code":null,"province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":true,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":"2 Road","address_2":null,"city":null,"country_code":"GB","province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null}]}}"#,
+        "The oldest address is the first. Medusa's order is that in which its database happens to keep the rows.",
+    ),
 ];
 
 /// Cases whose routes are not there yet: what is missing, and which. The list may only shrink.
 pub const NOT_BUILT: &[(&str, &[&str])] = &[
-    (
-        "`fields`",
-        &[
-            "me-fields-id-email-145",
-            "me-fields-addresses-147",
-            "me-fields-orders-148",
-            "me-fields-addresses-email-157",
-            "me-fields-baddresses-city-158",
-            "me-fields-addresses-nope-159",
-            "me-fields-nope-160",
-            "me-fields-id-nope-161",
-            "me-if-none-match",
-            "refresh-regtoken-me",
-            "refresh-no-actor",
-            "upd-old-jwt-still-valid",
-        ],
-    ),
-    (
-        "Addresses",
-        &[
-            "addr-create",
-            "addr-create-min",
-            "addr-create-nobody",
-            "addr-create-unknown",
-            "addr-create-badtype",
-            "addr-list-limit",
-            "addr-get",
-            "addr-get-missing",
-            "addr-update",
-            "addr-update-missing",
-            "addr-delete-other",
-        ],
-    ),
     (
         "Sessions in a cookie",
         &[
