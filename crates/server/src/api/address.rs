@@ -44,10 +44,10 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(owner): SignedInCustomer,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<customer::Envelope>, ApiError> {
     let change = change(body)?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    Ok(customer::envelope(&ops::address::create(&app.engine, &tenant, owner, change).await?, &selection))
+    Ok(customer::envelope(ops::address::create(&app.engine, &tenant, owner, change).await?, selection))
 }
 
 /// `GET /store/customers/me/addresses/{id}`.
@@ -73,10 +73,10 @@ pub async fn update(
     _: Publishable,
     SignedInCustomer(owner): SignedInCustomer,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<customer::Envelope>, ApiError> {
     let change = change(body)?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    Ok(customer::envelope(&ops::address::update(&app.engine, &tenant, owner, id(path)?, change).await?, &selection))
+    Ok(customer::envelope(ops::address::update(&app.engine, &tenant, owner, id(path)?, change).await?, selection))
 }
 
 /// `DELETE /store/customers/me/addresses/{id}`.
@@ -91,7 +91,7 @@ pub async fn delete(
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let id = id(path)?;
     let parent = ops::address::delete(&app.engine, &tenant, owner, id).await?;
-    Ok(Json(json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": customer::shown(&parent, &selection)})))
+    Ok(Json(json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": customer::Shown { whole: parent, selection }})))
 }
 
 /// The address that the path names. What is no id is an id that nobody has.

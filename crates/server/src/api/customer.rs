@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use vestibule_engine::model::customer::{Customer, METADATA_BYTES, Profile};
 use vestibule_engine::ops;
 use vestibule_engine::ops::customer::WithAddresses;
@@ -28,7 +30,7 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     CustomerLogin(caller): CustomerLogin,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Envelope>, ApiError> {
     // Whoever is a customer hears that first, whatever else is wrong with the request.
     ops::customer::may_become(&caller)?;
     let mut fields = Fields::of(body)?;
@@ -40,7 +42,7 @@ pub async fn create(
     fields.finish()?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let customer = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile).await?;
-    Ok(envelope(&WithAddresses { customer, addresses: Vec::new() }, &selection))
+    Ok(envelope(WithAddresses { customer, addresses: Vec::new() }, selection))
 }
 
 /// `GET /store/customers/me`.
@@ -50,12 +52,12 @@ pub async fn me(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     UnreadToken(token): UnreadToken,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Envelope>, ApiError> {
     let selection = query::selection(query.as_deref(), &CUSTOMER);
     // A bad query is told only to those who may ask.
     let wanted = selection.as_ref().is_ok_and(wants_addresses);
     let customer = ops::customer::me(&app.engine, &tenant, &token, wanted).await?;
-    Ok(envelope(&customer, &selection?))
+    Ok(envelope(customer, selection?))
 }
 
 /// `POST /store/customers/me`.
@@ -66,13 +68,13 @@ pub async fn update(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(id): SignedInCustomer,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Envelope>, ApiError> {
     let mut fields = Fields::of(body)?;
     let profile = profile(&mut fields);
     fields.finish()?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let updated = ops::customer::update(&app.engine, &tenant, id, profile, wants_addresses(&selection)).await?;
-    Ok(envelope(&updated, &selection))
+    Ok(envelope(updated, selection))
 }
 
 fn profile(fields: &mut Fields) -> Profile {
@@ -86,21 +88,37 @@ fn profile(fields: &mut Fields) -> Profile {
 }
 
 /// A customer as an answer.
-pub fn envelope(customer: &WithAddresses, selection: &Selection) -> Json<Value> {
-    Json(json!({ "customer": shown(customer, selection) }))
+#[derive(Serialize)]
+pub struct Envelope {
+    customer: Shown,
 }
 
-/// A customer on the wire.
-pub fn shown(whole: &WithAddresses, selection: &Selection) -> Map<String, Value> {
-    let mut shown = selection.show(&CUSTOMER, |field| value(&whole.customer, field));
-    if wants_addresses(selection) {
-        let one = |a| selection.show_related(&CUSTOMER, ADDRESSES, |field| address::value(a, field));
-        shown.insert(ADDRESSES.to_owned(), whole.addresses.iter().map(one).collect());
+pub fn envelope(whole: WithAddresses, selection: Selection) -> Json<Envelope> {
+    Json(Envelope { customer: Shown { whole, selection } })
+}
+
+/// A customer on the wire. It is written as it is read, because this is what storefronts ask most.
+pub struct Shown {
+    pub whole: WithAddresses,
+    pub selection: Selection,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { whole, selection } = self;
+        let mut map = serializer.serialize_map(None)?;
+        for field in selection.wanted(&CUSTOMER) {
+            map.serialize_entry(field, &value(&whole.customer, field))?;
+        }
+        if wants_addresses(selection) {
+            let one = |a| selection.show_related(&CUSTOMER, ADDRESSES, |field| address::value(a, field));
+            map.serialize_entry(ADDRESSES, &whole.addresses.iter().map(one).collect::<Vec<_>>())?;
+        }
+        if selection.relation("orders").is_some() {
+            map.serialize_entry("orders", &[(); 0])?;
+        }
+        map.end()
     }
-    if selection.relation("orders").is_some() {
-        shown.insert("orders".to_owned(), Value::Array(Vec::new()));
-    }
-    shown
 }
 
 /// Whether addresses have to be read.

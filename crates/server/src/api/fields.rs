@@ -185,6 +185,11 @@ impl Selection {
         self.relations.iter().find(|(known, _)| *known == name).map(|(_, fields)| fields.as_slice())
     }
 
+    /// The fields that are wanted of a thing itself, in its order.
+    pub fn wanted(&self, shape: &'static Shape) -> impl Iterator<Item = &'static str> {
+        shape.fields.iter().copied().filter(|field| self.fields.contains(field))
+    }
+
     /// A thing without its relations: each wanted field with what `value` says of it.
     pub fn show(&self, shape: &Shape, value: impl Fn(&str) -> Value) -> Map<String, Value> {
         show(shape.fields, &self.fields, value)

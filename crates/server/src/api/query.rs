@@ -28,6 +28,9 @@ pub fn parse(query: Option<&str>) -> Result<Fields, Error> {
 /// # Errors
 /// `InvalidData` naming what else was sent.
 pub fn selection(query: Option<&str>, shape: &'static Shape) -> Result<Selection, Error> {
+    if query.is_none_or(str::is_empty) {
+        return Ok(Selection::of(shape, None));
+    }
     let mut parameters = parse(query)?;
     let list = parameters.parameter("fields");
     parameters.finish()?;
