@@ -5,6 +5,20 @@ pub mod password_hash;
 pub mod token;
 pub(crate) mod unique;
 
+use aws_lc_rs::digest;
+
+/// SHA-256 of `parts`, one after the other: where one could run into the next, the caller keeps them apart.
+#[must_use]
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
 #[cfg(test)]
 mod tests_password_hash;
 #[cfg(test)]

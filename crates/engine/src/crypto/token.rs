@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey, crypto};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use crate::crypto::sha256;
 use crate::crypto::unique::Unique;
 use crate::error::{Error, Result};
 use crate::model::ids::{KeyId, TenantId};
@@ -391,16 +392,4 @@ pub fn jwks(keys: &TenantKeys) -> Value {
         Some(json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": key.kid.bare(), "alg": "EdDSA", "use": "sig"}))
     });
     json!({"keys": keys.collect::<Vec<_>>()})
-}
-
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    out
 }

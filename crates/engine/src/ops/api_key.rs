@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::Engine;
+use crate::crypto::sha256;
 use crate::error::{Code, Error, Result};
 use crate::model::ids::ApiKeyId;
 use crate::model::tenant::Tenant;
@@ -50,9 +51,7 @@ pub struct Listed {
 /// SHA-256 of a key: it has 256 random bits, so nothing slower is needed.
 #[must_use]
 pub fn digest(token: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref());
-    out
+    sha256(&[token.as_bytes()])
 }
 
 /// Whether `token` has the form of a key of this kind: the prefix and 64 hexadecimal digits.

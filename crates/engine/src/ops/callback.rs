@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use crate::Engine;
+use crate::crypto::sha256;
 use crate::error::{Error, Result};
 use crate::limits::{self, Limit, Ticket, client_subject, ticket};
 use crate::model::identity::ActorType;
@@ -82,7 +82,7 @@ pub async fn depart(
         actor: actor.clone(),
         redirect_uri,
         return_to,
-        browser: cookie.as_deref().map(|cookie| sha256(&[cookie]).to_vec()),
+        browser: cookie.as_deref().map(|cookie| sha256(&[cookie.as_bytes()]).to_vec()),
         browser_required: required,
     };
     let budgets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
@@ -234,7 +234,7 @@ pub fn provider_error(answer: &Answer) -> Option<Error> {
 
 /// `expected` and `required` are what was stored at the start.
 fn same_browser(tenant: &Tenant, expected: Option<&[u8]>, required: bool, browser: Browser<'_>) -> Result<()> {
-    let shown = browser.cookie.map(|cookie| sha256(&[cookie]));
+    let shown = browser.cookie.map(|cookie| sha256(&[cookie.as_bytes()]));
     let same = shown.is_some_and(|shown| expected == Some(shown.as_slice()));
     if same || !(required || browser.must_show(tenant)) {
         return Ok(());
@@ -302,7 +302,7 @@ pub async fn arrive_shared(engine: &Engine, name: &str, answer: &Answer) -> Resu
     let arrival = Arrival { actor: away.actor.clone(), provider: name.to_owned(), claims };
     let page = Page { origin: page.origin().ascii_serialization(), browser: away.browser.clone(), browser_required: away.browser_required };
     let expires_at = engine.clock.now().after(HAND_OVER);
-    account::hand_over(engine, &tenant, arrival, sha256(&[&code, "\0", &state.text]), page, expires_at).await?;
+    account::hand_over(engine, &tenant, arrival, code_id(&code, &state.text), page, expires_at).await?;
     location.query_pairs_mut().append_pair("code", &code).append_pair("state", &state.text);
     Ok(Handover { location })
 }
@@ -320,7 +320,7 @@ async fn redeem(
     origin: Option<&str>,
 ) -> Result<Arrived> {
     let state = answer.state.as_deref().filter(|state| state.len() <= LONGEST && code.len() <= LONGEST).ok_or_else(no_state)?;
-    let id = sha256(&[code, "\0", state]);
+    let id = code_id(code, state);
     let over = spend_code(engine, tenant, actor, name, id).await?.filter(|over| !is_foreign(over, origin)).ok_or_else(no_state)?;
     same_browser(tenant, over.browser.as_deref(), over.browser_required, browser)?;
     let new = session::draw(engine, tenant);
@@ -355,6 +355,11 @@ async fn spend_code(engine: &Engine, tenant: &Tenant, actor: &ActorType, name: &
         .await
 }
 
+/// What is stored of a one-time code and the state that it belongs to.
+fn code_id(code: &str, state: &str) -> [u8; 32] {
+    sha256(&[code.as_bytes(), b"\0", state.as_bytes()])
+}
+
 /// Whether a page at another origin redeems: browsers name theirs in every call that a page could read the answer of.
 fn is_foreign(over: &HandedOver, origin: Option<&str>) -> bool {
     origin.is_some_and(|origin| origin != over.origin)
@@ -380,7 +385,7 @@ impl State {
 
     /// What is stored of it.
     fn id(&self) -> [u8; 32] {
-        sha256(&[&self.text])
+        sha256(&[self.text.as_bytes()])
     }
 
     /// Code verifier and nonce follow from the state and the tenant's key, so neither needs to rest anywhere.
@@ -400,16 +405,6 @@ impl Secrets {
         let Self { code_verifier, nonce } = self;
         Flow { http: &engine.http, clock: &engine.clock, tenant, name, settings, redirect_uri, nonce, code_verifier }
     }
-}
-
-fn sha256(parts: &[&str]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part.as_bytes());
-    }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
 }
 
 /// What an operator should mend: each provider that is closed because its settings are wrong.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::Engine;
+use crate::crypto::sha256;
 use crate::error::Result;
 use crate::model::event::{Event, EventName};
 use crate::model::ids::{DeliveryId, EventId};
@@ -55,8 +56,8 @@ pub fn message_for(name: EventName) -> Option<Message> {
 /// The subscriber id of a webhook: stable as long as its URL is.
 #[must_use]
 pub fn webhook_id(hook: &Webhook) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, hook.url.as_str().as_bytes());
-    format!("webhook:{}", crate::model::hex(digest.as_ref().get(..8).unwrap_or_default()))
+    let digest = sha256(&[hook.url.as_str().as_bytes()]);
+    format!("webhook:{}", crate::model::hex(digest.get(..8).unwrap_or_default()))
 }
 
 /// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.
