@@ -103,12 +103,13 @@ start_postgres() {
         cat "$cluster/initdb.log" >&2
         fail "initdb failed"
     fi
+    # It keeps its log: a test searches what was written to it, and other tests' checkpoints would take that away meanwhile.
     # The port is free if the server can take it. The range lies below the one that the kernel hands out.
     for try in 1 2 3 4 5 6 7 8 9 10; do
         port=$((20000 + RANDOM % 12000))
         if as_postgres "$bin/pg_ctl" -D "$cluster/data" -l "$cluster/data/server.log" -w -t 60 -s -o "-p $port \
             -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
-            -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=300" start; then
+            -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=300 -c wal_keep_size=1GB" start; then
             export VESTIBULE_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres"
             say "PostgreSQL at $VESTIBULE_TEST_POSTGRES"
             return
