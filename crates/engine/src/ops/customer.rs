@@ -144,11 +144,9 @@ pub async fn me(engine: &Engine, tenant: &Tenant, token: &str, wanted: bool) -> 
         .db
         .read(move |reader| {
             Box::pin(async move {
-                let customer = store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id).await?;
-                match customer {
-                    Some(customer) => with_addresses(reader, tenant_id, customer, wanted).await.map(Some),
-                    None => Ok(None),
-                }
+                let found = store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id).await?;
+                let Some(found) = found else { return Ok(None) };
+                with_addresses(reader, tenant_id, found.customer, wanted && found.has_addresses).await.map(Some)
             })
         })
         .await?;

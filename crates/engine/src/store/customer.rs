@@ -10,7 +10,8 @@ statements! {
     INSERT = "INSERT INTO customers (tenant_id, id, email, email_key, has_account, company_name, first_name, last_name, phone, metadata, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
         ON CONFLICT (tenant_id, email_key, has_account) WHERE deleted_at IS NULL DO NOTHING";
-    BY_SESSION = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at
+    BY_SESSION = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at,
+        EXISTS (SELECT 1 FROM customer_addresses a WHERE a.tenant_id = c.tenant_id AND a.customer_id = c.id)
         FROM sessions s JOIN customers c ON c.tenant_id = s.tenant_id
         WHERE s.tenant_id = $1 AND s.id = $2 AND s.identity_id = $3 AND s.ended_at IS NULL AND s.expires_at > $5 AND c.id = $4 AND c.deleted_at IS NULL";
     BY_ADDRESS = "SELECT id FROM customers WHERE tenant_id = $1 AND email_key = $2 AND has_account = 1 AND deleted_at IS NULL";
@@ -41,6 +42,18 @@ impl FromRow for Customer {
     }
 }
 
+/// A customer who is signed in, and whether it has addresses: most have none, and those are spared a second statement.
+pub struct Signed {
+    pub customer: Customer,
+    pub has_addresses: bool,
+}
+
+impl FromRow for Signed {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { customer: Customer::from_row(row)?, has_addresses: row.get::<bool>(11)? })
+    }
+}
+
 fn metadata(customer: &Customer) -> Val {
     customer.metadata.as_ref().map(|m| serde_json::Value::Object(m.clone()).to_string()).into()
 }
@@ -63,8 +76,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_ke
     Ok(tx.exec(INSERT, &values).await? == 1)
 }
 
-/// The customer, if the session lives and is that identity's. One statement for the two reads that go together most often.
-pub async fn by_session(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId, id: CustomerId) -> Result<Option<Customer>> {
+/// The customer, if the session lives and is that identity's. One statement for the reads that go together most often.
+pub async fn by_session(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId, id: CustomerId) -> Result<Option<Signed>> {
     let now = reader.now();
     reader.one(BY_SESSION, &[tenant.into(), session.into(), identity.into(), id.into(), now.into()]).await
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use vestibule_engine::model::customer::{Customer, METADATA_BYTES, Profile};
 use vestibule_engine::ops;
 use vestibule_engine::ops::customer::WithAddresses;
@@ -108,7 +107,7 @@ impl Serialize for Shown {
         let Self { whole, selection } = self;
         let mut map = serializer.serialize_map(None)?;
         for field in selection.wanted(&CUSTOMER) {
-            map.serialize_entry(field, &value(&whole.customer, field))?;
+            write(&mut map, &whole.customer, field)?;
         }
         if wants_addresses(selection) {
             let one = |a| selection.show_related(&CUSTOMER, ADDRESSES, |field| address::value(a, field));
@@ -126,20 +125,20 @@ fn wants_addresses(selection: &Selection) -> bool {
     selection.relation(ADDRESSES).is_some()
 }
 
-/// What a customer says in `field`.
-fn value(customer: &Customer, field: &str) -> Value {
+/// Writes what a customer says in `field`.
+fn write<M: SerializeMap>(map: &mut M, customer: &Customer, field: &str) -> Result<(), M::Error> {
     match field {
-        "id" => customer.id.to_string().into(),
-        "email" => customer.email.as_deref().into(),
-        "company_name" => customer.company_name.as_deref().into(),
-        "first_name" => customer.first_name.as_deref().into(),
-        "last_name" => customer.last_name.as_deref().into(),
-        "phone" => customer.phone.as_deref().into(),
-        "metadata" => customer.metadata.clone().into(),
-        "has_account" => customer.has_account.into(),
-        "deleted_at" => customer.deleted_at.map(|t| t.to_string()).into(),
-        "created_at" => customer.created_at.to_string().into(),
-        "updated_at" => customer.updated_at.to_string().into(),
-        _ => Value::Null,
+        "id" => map.serialize_entry(field, &customer.id.to_string()),
+        "email" => map.serialize_entry(field, &customer.email),
+        "company_name" => map.serialize_entry(field, &customer.company_name),
+        "first_name" => map.serialize_entry(field, &customer.first_name),
+        "last_name" => map.serialize_entry(field, &customer.last_name),
+        "phone" => map.serialize_entry(field, &customer.phone),
+        "metadata" => map.serialize_entry(field, &customer.metadata),
+        "has_account" => map.serialize_entry(field, &customer.has_account),
+        "deleted_at" => map.serialize_entry(field, &customer.deleted_at.map(|t| t.to_string())),
+        "created_at" => map.serialize_entry(field, &customer.created_at.to_string()),
+        "updated_at" => map.serialize_entry(field, &customer.updated_at.to_string()),
+        _ => map.serialize_entry(field, &()),
     }
 }

@@ -4,9 +4,10 @@ use serde_json::{Map, json};
 
 use super::{Fixture, SECOND};
 use crate::error::Result;
+use crate::model::address::Address;
 use crate::model::customer::Customer;
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
-use crate::store::{Reader, customer, session};
+use crate::store::{Reader, address, customer, session};
 
 each_db! {
     r1_an_address_has_one_account_in_a_tenant
@@ -17,6 +18,7 @@ each_db! {
     a_merge_under_the_lock_loses_nothing
     a_customer_who_is_held_is_not_changed
     a_profile_is_read_by_its_owners_live_session_alone
+    a_profile_says_whether_it_has_addresses
 }
 
 fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
@@ -148,6 +150,23 @@ async fn a_customer_who_is_held_is_not_changed(f: &Fixture) {
     assert_eq!(commit!(f, |tx| customer::hold(tx, other, first.id).await), None);
     delete(f, first.id).await;
     assert_eq!(commit!(f, |tx| customer::hold(tx, acme, first.id).await), None);
+}
+
+async fn a_profile_says_whether_it_has_addresses(f: &Fixture) {
+    let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
+    let customer = inserted(f).await;
+    let (session, end): (SessionId, _) = (f.id(), f.clock.now().after(SECOND));
+    commit!(f, |tx| session::insert(tx, acme, session, ann, end).await);
+    let has = async || look!(f, |r| customer::by_session(r, acme, session, ann, customer.id).await).map(|signed| signed.has_addresses);
+    let lives = async |tenant: TenantId, owner: CustomerId| {
+        let address: &'static Address = Box::leak(Box::new(Address::empty(f.id(), owner, f.clock.now())));
+        commit!(f, |tx| address::insert(tx, tenant, address).await);
+    };
+    lives(acme, f.id()).await;
+    lives(other, customer.id).await;
+    assert_eq!(has().await, Some(false), "of nobody else, and at no other tenant");
+    lives(acme, customer.id).await;
+    assert_eq!(has().await, Some(true));
 }
 
 async fn a_profile_is_read_by_its_owners_live_session_alone(f: &Fixture) {
