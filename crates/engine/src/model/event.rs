@@ -5,51 +5,118 @@ use serde_json::{Map, Value};
 use crate::model::ids::EventId;
 use crate::model::time::Timestamp;
 
-/// Every event there is. `docs/events.md` lists them.
+/// Every event there is. `EventName::spec` says what each tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventName {
-    /// A reset token was issued. Data: `entity_id`, `actor_type`, `metadata`, and the secret `token`.
     PasswordReset,
-    /// A password was replaced. Data: `auth_identity_id`, `entity_id`, `actor_type`, `auth_provider`.
     PasswordUpdated,
-    /// A login was linked to an account that has others. Data: `auth_identity_id`, `actor_type`, `auth_provider`.
     IdentityLinked,
-    /// A login was taken from its account. Data as above.
     IdentityUnlinked,
-    /// Data: `id`.
     CustomerCreated,
-    /// Data: `id`.
     CustomerUpdated,
 }
+
+/// What an event is and what its data holds. `docs/events.md` and `docs/events.schema.json` are generated from it.
+#[derive(Debug)]
+pub struct Spec {
+    pub name: &'static str,
+    /// The version of Vestibule that had it first.
+    pub since: &'static str,
+    /// Completes the sentence "it is told when …".
+    pub when: &'static str,
+    pub fields: &'static [Field],
+}
+
+/// A field of an event's data. All are always there.
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// It rests nowhere, is made at delivery, and only a subscriber of exactly this event receives it.
+    pub secret: bool,
+    pub what: &'static str,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// An object with whatever was sent.
+    Object,
+}
+
+const fn text(name: &'static str, what: &'static str) -> Field {
+    Field { name, kind: Kind::Text, secret: false, what }
+}
+
+const LOGIN: &str = "id of the login: `authid_…`";
+const ACTOR_TYPE: &str = "whose login it is: `customer`, `user`, …";
+const PROVIDER: &str = "`emailpass`, or the name of a third party";
+const CUSTOMER: &[Field] = &[text("id", "the customer's id: `cus_…`")];
+const LINKED: &[Field] = &[text("auth_identity_id", LOGIN), text("actor_type", ACTOR_TYPE), text("auth_provider", PROVIDER)];
+
+const PASSWORD_RESET: Spec = Spec {
+    name: "auth.password_reset",
+    since: "0.1",
+    when: "a reset token was issued",
+    fields: &[
+        text("entity_id", "the address that registered"),
+        text("actor_type", ACTOR_TYPE),
+        Field { name: "metadata", kind: Kind::Object, secret: false, what: "what the request sent" },
+        Field { name: "token", kind: Kind::Text, secret: true, what: "the token, for the link" },
+    ],
+};
+
+const PASSWORD_UPDATED: Spec = Spec {
+    name: "auth.password_updated",
+    since: "0.1",
+    when: "a password was replaced",
+    fields: &[
+        text("auth_identity_id", LOGIN),
+        text("entity_id", "the address that registered"),
+        text("actor_type", ACTOR_TYPE),
+        text("auth_provider", PROVIDER),
+    ],
+};
+
+const IDENTITY_LINKED: Spec =
+    Spec { name: "auth.identity_linked", since: "0.1", when: "a login was linked to an account that has others", fields: LINKED };
+
+const IDENTITY_UNLINKED: Spec = Spec { name: "auth.identity_unlinked", since: "0.1", when: "a login was taken from its account", fields: LINKED };
+
+const CUSTOMER_CREATED: Spec = Spec { name: "customer.created", since: "0.1", when: "a login became a customer", fields: CUSTOMER };
+
+const CUSTOMER_UPDATED: Spec = Spec { name: "customer.updated", since: "0.1", when: "a customer changed the profile", fields: CUSTOMER };
 
 impl EventName {
     pub const ALL: [Self; 6] =
         [Self::PasswordReset, Self::PasswordUpdated, Self::IdentityLinked, Self::IdentityUnlinked, Self::CustomerCreated, Self::CustomerUpdated];
 
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn spec(self) -> &'static Spec {
         match self {
-            Self::PasswordReset => "auth.password_reset",
-            Self::PasswordUpdated => "auth.password_updated",
-            Self::IdentityLinked => "auth.identity_linked",
-            Self::IdentityUnlinked => "auth.identity_unlinked",
-            Self::CustomerCreated => "customer.created",
-            Self::CustomerUpdated => "customer.updated",
+            Self::PasswordReset => &PASSWORD_RESET,
+            Self::PasswordUpdated => &PASSWORD_UPDATED,
+            Self::IdentityLinked => &IDENTITY_LINKED,
+            Self::IdentityUnlinked => &IDENTITY_UNLINKED,
+            Self::CustomerCreated => &CUSTOMER_CREATED,
+            Self::CustomerUpdated => &CUSTOMER_UPDATED,
         }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// The data fields that only a subscriber of exactly this name receives.
+    pub fn secret_fields(self) -> impl Iterator<Item = &'static str> {
+        self.spec().fields.iter().filter(|field| field.secret).map(|field| field.name)
     }
 
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
-    }
-
-    /// The data fields that only a subscriber of exactly this name receives.
-    #[must_use]
-    pub const fn secret_fields(self) -> &'static [&'static str] {
-        match self {
-            Self::PasswordReset => &["token"],
-            _ => &[],
-        }
     }
 
     /// Whether `pattern` covers this event: its name, `*`, or a prefix such as `customer.*`.
@@ -58,6 +125,25 @@ impl EventName {
         pattern == self.as_str()
             || pattern == "*"
             || pattern.strip_suffix(".*").is_some_and(|p| self.as_str().strip_prefix(p).is_some_and(|rest| rest.starts_with('.')))
+    }
+}
+
+impl Spec {
+    /// Whether `data` holds each field that is no secret, as what it is, and nothing else.
+    #[must_use]
+    pub fn fits(&self, data: &Map<String, Value>) -> bool {
+        let mut plain = self.fields.iter().filter(|field| !field.secret);
+        let count = plain.clone().count();
+        data.len() == count && plain.all(|field| data.get(field.name).is_some_and(|value| field.kind.covers(value)))
+    }
+}
+
+impl Kind {
+    fn covers(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_string(),
+            Self::Object => value.is_object(),
+        }
     }
 }
 
@@ -74,7 +160,24 @@ pub struct Event {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::EventName::{CustomerCreated, PasswordReset};
+
+    #[test]
+    fn data_fits_with_every_plain_field_and_no_other() {
+        for (data, fits) in [
+            (json!({"entity_id": "a@x.test", "actor_type": "customer", "metadata": {}}), true),
+            (json!({"entity_id": "a@x.test", "actor_type": "customer"}), false),
+            (json!({"entity_id": "a@x.test", "actor_type": "customer", "metadata": {}, "token": "eyJ"}), false),
+            (json!({"entity_id": "a@x.test", "actor_type": "customer", "other": {}}), false),
+            (json!({"entity_id": "a@x.test", "actor_type": "customer", "metadata": "x"}), false),
+            (json!({"entity_id": null, "actor_type": "customer", "metadata": {}}), false),
+        ] {
+            let Value::Object(data) = data else { unreachable!() };
+            assert_eq!(PasswordReset.spec().fits(&data), fits, "{data:?}");
+        }
+    }
 
     #[test]
     fn patterns_cover_whole_segments() {

@@ -25,6 +25,7 @@ pub struct Planned {
 /// Plans the event `name` for everybody in `tenant` who wants to hear it.
 #[must_use]
 pub fn plan(engine: &Engine, tenant: &Tenant, name: EventName, data: Map<String, Value>, secret_ref: Option<String>) -> Planned {
+    debug_assert!(name.spec().fits(&data), "{} is described otherwise", name.as_str());
     let now = engine.clock.now();
     let subscribers = subscribers(&tenant.settings, name).map(|id| (DeliveryId(engine.rng.ulid(now)), id)).collect();
     Planned { event: Event { id: EventId(engine.rng.ulid(now)), name, data, secret_ref, created_at: now }, subscribers }
@@ -63,7 +64,7 @@ pub fn webhook_id(hook: &Webhook) -> String {
 /// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.
 #[must_use]
 pub fn warnings(settings: &TenantSettings) -> Vec<String> {
-    let secret_bearing = EventName::ALL.into_iter().filter(|name| !name.secret_fields().is_empty());
+    let secret_bearing = EventName::ALL.into_iter().filter(|name| name.secret_fields().next().is_some());
     secret_bearing
         .filter_map(|name| {
             let mailer = subscribers(settings, name).any(|id| id == MAILER);

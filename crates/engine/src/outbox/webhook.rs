@@ -53,7 +53,7 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
 async fn body(engine: &Engine, tenant: &Arc<Tenant>, hook: &Webhook, event: &Event) -> Result<std::result::Result<Vec<u8>, Ending>> {
     let mut data = event.data.clone();
     let named = hook.events.iter().any(|pattern| pattern == event.name.as_str());
-    if let (Some(jti), false) = (&event.secret_ref, event.name.secret_fields().is_empty()) {
+    if let (Some(jti), true) = (&event.secret_ref, event.name.secret_fields().next().is_some()) {
         match password_reset::deliverable(engine, tenant, jti).await? {
             Ok(reset) if named => {
                 data.insert("token".into(), Value::String(reset.token));

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use vestibule_engine::model::account::{Account, Login, Outcome, decide};
-use vestibule_engine::model::event::EventName;
 use vestibule_engine::model::tenant::{Limits, SameAddress};
 
 use super::tidy::source::{Source, files};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -30,24 +29,23 @@ fn quoted(page: &str) -> Vec<&str> {
     page.split("\n```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2)).collect()
 }
 
+/// Whether the page has `table` between `<!-- name -->` and `<!-- /name -->`. With `UPDATE_DOCS` it is written there.
+pub fn assert_generated(path: &str, name: &str, table: &str) {
+    let (start, end, text) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"), page(path));
+    let (before, rest) = text.split_once(&start).unwrap();
+    let (shown, after) = rest.split_once(&end).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(root().join(path), format!("{before}{start}{table}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(shown, table, "UPDATE_DOCS=1 on this test writes it anew");
+}
+
 /// The pages that speak of the source tree.
 fn pages() -> Vec<(String, String)> {
     let mut all = files(&root(), "docs", ".md").unwrap();
     all.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| (name.to_owned(), page(name))));
     all
-}
-
-#[test]
-fn the_events_page_has_every_event_and_its_secrets() {
-    let page = page("docs/events.md");
-    let listed: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert_eq!(listed, EventName::ALL.map(EventName::as_str), "one row for each event, in the order of the code");
-    for name in EventName::ALL {
-        let row = rows(&page, name.as_str()).remove(0);
-        let secrets: Vec<&str> = row[3].split('`').skip(1).step_by(2).collect();
-        assert_eq!(secrets, name.secret_fields(), "{}", name.as_str());
-        assert!(secrets.iter().all(|field| row[2].contains(&format!("`{field}`"))), "a secret field is a field: {}", name.as_str());
-    }
 }
 
 /// The table of `decide`, as `docs/providers.md` shows it.
@@ -74,14 +72,7 @@ fn decisions() -> String {
 
 #[test]
 fn the_providers_page_has_the_table_of_decisions() {
-    let text = page("docs/providers.md");
-    let (before, rest) = text.split_once("<!-- decisions -->\n").unwrap();
-    let (shown, after) = rest.split_once("<!-- /decisions -->").unwrap();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(root().join("docs/providers.md"), format!("{before}<!-- decisions -->\n{}<!-- /decisions -->{after}", decisions())).unwrap();
-        return;
-    }
-    assert_eq!(shown, decisions(), "UPDATE_DOCS=1 on this test writes it anew");
+    assert_generated("docs/providers.md", "decisions", &decisions());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod crash;
 mod customer;
 mod demo_provider;
 mod errors;
+mod events_page;
 mod examples;
 mod fuzz;
 mod generated;
