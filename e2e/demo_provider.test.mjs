@@ -79,6 +79,35 @@ describe('the demo provider', { timeout: 120_000 }, () => {
     });
   }
 
+  test('who has an account already links it, with the password', async () => {
+    const [, email, password] = server.stdout().match(/^demo customer +(\S+) +password (\S+)$/m);
+    const { page, seen, close } = await openPage(browser, { viewport: { width: 360, height: 800 } });
+    await choose(page, server.base, 'Robin Demo');
+    await page.getByRole('heading', { name: 'You have an account here already' }).waitFor();
+    assert.deepEqual(await pageFaults(page), []);
+    await page.getByLabel('Your password here').fill('not-the-Password-1');
+    await page.getByRole('button', { name: 'Link the two' }).click();
+    await page.getByText('401: Invalid email or password').waitFor();
+    await page.getByLabel('Your password here').fill(password);
+    await page.getByRole('button', { name: 'Link the two' }).click();
+    await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
+    const customer = await page.locator('dd').first().textContent();
+    assert.match(customer, /^cus_/);
+    assert.deepEqual(await pageFaults(page), []);
+    // The next time it leads straight in, to the same customer; and the password is as it was.
+    await choose(page, server.base, 'Robin Demo');
+    await page.getByRole('heading', { name: 'You are signed in' }).waitFor();
+    assert.equal(await page.locator('dd').first().textContent(), customer);
+    const again = await fetch(`${server.base}/auth/customer/emailpass`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email, password }),
+    });
+    assert.equal(again.status, 200);
+    assert.deepEqual(seen.errors, []);
+    await close();
+  });
+
   test('who denies reads why', async () => {
     const { page, close } = await openPage(browser);
     await choose(page, server.base, 'Deny');

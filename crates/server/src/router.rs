@@ -2,12 +2,17 @@
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
 use http::Method;
+use url::Url;
+use vestibule_engine::config::is_loopback;
 
 use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::publishable::Publishable;
+use crate::extract::tenant::host;
 use crate::{api, pages};
 
 /// Who may call a route.
@@ -95,10 +100,19 @@ pub fn router(app: App) -> Router {
     let exists = |route: &&Route| route.may_call != MayCall::Development || app.engine.config.server.development;
     let mut router = Router::new();
     for route in ROUTES.iter().filter(exists) {
-        router = router.route(route.path, (route.handler)());
+        let handler = (route.handler)();
+        let handler = if route.may_call == MayCall::Development { handler.route_layer(from_fn(of_this_machine)) } else { handler };
+        router = router.route(route.path, handler);
     }
     // There is never a 405: what a path does not do, it does not have.
     router.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
+}
+
+/// A page elsewhere can have a name of its own lead to this machine, and read what answers there: so only this machine's names are answered.
+async fn of_this_machine(request: Request, next: Next) -> Result<Response, ApiError> {
+    let host = host(request.uri(), request.headers()).unwrap_or_default();
+    let own = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
+    if own { Ok(next.run(request).await) } else { Err(ApiError::NoRoute(format!("{} {}", request.method(), request.uri().path()))) }
 }
 
 async fn no_route(State(app): State<App>, request: Request) -> ApiError {

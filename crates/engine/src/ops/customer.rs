@@ -26,6 +26,13 @@ pub struct WithAddresses {
     pub addresses: Vec<Address>,
 }
 
+/// Whether somebody has an account under `email`.
+pub async fn exists(engine: &Engine, tenant: &Tenant, email: &Email) -> Result<bool> {
+    let (tenant, key) = (tenant.id, email.key().to_owned());
+    let found = engine.db.read(move |reader| Box::pin(async move { store::customer::by_address(reader, tenant, &key).await })).await?;
+    Ok(found.is_some())
+}
+
 /// Makes the caller's login a customer, once.
 ///
 /// # Errors

@@ -41,6 +41,12 @@ pub async fn list(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<V
     if logins.is_empty() { Err(Error::unauthenticated()) } else { Ok(logins) }
 }
 
+/// Takes the address of a login for its owner's, on the operator's word.
+pub async fn vouch(engine: &Engine, tenant: &Tenant, id: IdentityId) -> Result<()> {
+    let tenant = tenant.id;
+    engine.db.write(move |tx| Box::pin(store::identity::prove(tx, tenant, id))).await
+}
+
 /// What both changes need: who asks, and since when that is known.
 struct Change {
     tenant: Arc<Tenant>,

@@ -76,8 +76,12 @@ fn is_fresh(now: Timestamp, at: Timestamp) -> bool {
 
 /// The slug in `{slug}.{tenant_domain}` or `{slug}.localhost`. May hold dots, and is then nobody's.
 fn slug_in<'h>(engine: &Engine, host: &'h str) -> Option<&'h str> {
-    let domain = engine.config.server.tenant_domain.as_deref();
-    [domain, Some("localhost")].into_iter().flatten().find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))
+    tenant_domains(engine).find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))
+}
+
+/// Under these a name is the slug of its tenant.
+fn tenant_domains(engine: &Engine) -> impl Iterator<Item = &str> {
+    engine.config.server.tenant_domain.as_deref().into_iter().chain(std::iter::once("localhost"))
 }
 
 async fn find_row(engine: &Engine, host: &str) -> Result<Option<TenantRow>> {
@@ -235,6 +239,10 @@ struct Draft {
     hosts: Vec<String>,
     key: Option<(KeyId, Algorithm, Vec<u8>)>,
     api_keys: Vec<store::api_key::ApiKeyRow>,
+    /// The hosts that it has by its slug.
+    names: Vec<String>,
+    /// Hosts that would be another's by its slug, with that slug.
+    borrowed: Vec<(String, String)>,
     changed: bool,
 }
 
@@ -301,6 +309,7 @@ async fn write(engine: &Engine, settings: &TenantSettings, existing: Option<&Ten
 fn draft(engine: &Engine, settings: &TenantSettings, existing: Option<&Tenant>) -> Result<Draft> {
     let now = engine.clock.now();
     let id = existing.map_or_else(|| TenantId(engine.rng.ulid(now)), |t| t.id);
+    let borrowed = |host: &String| slug_in(engine, host).filter(|slug| *slug != settings.slug).map(|slug| (host.clone(), slug.to_owned()));
     let json = serde_json::to_vec(settings).map_err(|e| Error::unexpected(e.to_string()))?;
     let hosts: Vec<String> = settings.hosts.iter().map(|h| h.trim_end_matches('.').to_ascii_lowercase()).collect();
     let wanted = match (settings.tokens.algorithm, &settings.tokens.secret) {
@@ -325,7 +334,9 @@ fn draft(engine: &Engine, settings: &TenantSettings, existing: Option<&Tenant>) 
     let same_settings = existing.is_some_and(|t| serde_json::to_vec(&t.settings).is_ok_and(|old| old == json) && t.hosts == hosts);
     let changed = !same_settings || key.is_some();
     let sealed = engine.master.seal(&settings_context(id), &json);
-    Ok(Draft { id, slug: settings.slug.clone(), settings: sealed, hosts, key, api_keys, changed })
+    let names = tenant_domains(engine).map(|domain| format!("{}.{domain}", settings.slug)).collect();
+    let borrowed = hosts.iter().filter_map(borrowed).collect();
+    Ok(Draft { id, slug: settings.slug.clone(), settings: sealed, hosts, key, api_keys, names, borrowed, changed })
 }
 
 fn new_key(engine: &Engine, tenant: TenantId, algorithm: Algorithm, secret: Option<Vec<u8>>) -> Result<(KeyId, Algorithm, Vec<u8>)> {
@@ -347,6 +358,16 @@ async fn write_tx(tx: &mut Tx, draft: &Draft, version: Option<i64>) -> Result<()
             return Err(Error::new(Code::Conflict, format!("Tenant `{}` was changed by somebody else meanwhile", draft.slug)));
         }
         _ => {}
+    }
+    for (host, slug) in &draft.borrowed {
+        if store::tenant::by_slug(tx, slug).await?.is_some() {
+            return Err(Error::new(Code::Duplicate, format!("The host `{host}` is that of the tenant `{slug}`")));
+        }
+    }
+    for name in draft.names.iter().filter(|_| version.is_none()) {
+        if store::tenant::by_host(tx, name).await?.is_some() {
+            return Err(Error::new(Code::Duplicate, format!("The host `{name}` belongs to another tenant")));
+        }
     }
     if let Some(host) = store::tenant::set_hosts(tx, draft.id, &draft.hosts).await? {
         return Err(Error::new(Code::Duplicate, format!("The host `{host}` belongs to another tenant")));

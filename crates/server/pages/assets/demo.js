@@ -80,6 +80,17 @@
     list("customer", [["id", customer.id], ["email", customer.email], ["first_name", customer.first_name], ["last_name", customer.last_name]]);
   };
 
+  // Whoever has an account signs in to it, and adds what the provider vouched for as another way in.
+  const link = async (token, email) => {
+    element("fault").hidden = true;
+    const account = await call("/auth/customer/emailpass", post({ email, password: element("password").value }));
+    await call("/auth/identities", post({ token }, { authorization: `Bearer ${account.token}` }));
+    const linked = await call("/auth/token/refresh", post({}, { authorization: `Bearer ${token}` }));
+    element("link").hidden = true;
+    showToken(linked.token);
+    say("You are signed in", "The demo provider is now another way in to your account.");
+  };
+
   const finish = async () => {
     const query = new URLSearchParams(window.location.search);
     const expected = window.sessionStorage.getItem(STATE);
@@ -87,10 +98,20 @@
     // A code must not stay in the address bar, the history or a screenshot.
     window.history.replaceState(null, "", window.location.pathname);
     if (!expected || query.get("state") !== expected) throw new Error("This sign-in was not begun in this window, so it is not finished here.");
-    const { token } = await call(`/auth/customer/demo/callback?${query}`);
+    const { token, account_exists: accountExists } = await call(`/auth/customer/demo/callback?${query}`);
     const claims = showToken(token);
     if (claims.actor_id) {
       say("You are signed in", "The token names a customer.");
+      return;
+    }
+    if (accountExists) {
+      const email = claims.user_metadata.email;
+      say("You have an account here already", `${email} signs in with a password. Show that it is yours, and the demo provider becomes another way in.`);
+      element("link").hidden = false;
+      element("link").addEventListener("submit", (event) => {
+        event.preventDefault();
+        busy(element("link").querySelector("button"), () => link(token, email));
+      });
       return;
     }
     say("One step more", "The token names no customer yet.");

@@ -1,7 +1,7 @@
 //! Signing in with a third party: `…/{auth_provider}` sends the customer there, `…/callback` takes them back.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ use crate::extract::body::{Body, Raw};
 use crate::extract::browser::{FlowBrowser, set_cookie};
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::path::Path;
 use crate::extract::tenant::CurrentTenant;
 
 /// Where a flow begins: what the sign-in route does for a provider that is a third party.

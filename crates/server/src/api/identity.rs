@@ -1,7 +1,7 @@
 //! `/auth/identities`: the ways in to the caller's account. Ours: Medusa has no such routes.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::Identity;
@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::actor::AnyLogin;
 use crate::extract::body::Body;
+use crate::extract::path::Path;
 use crate::extract::tenant::CurrentTenant;
 
 /// `GET /auth/identities`.

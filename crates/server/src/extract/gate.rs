@@ -1,12 +1,13 @@
 //! `/auth/{actor_type}/{auth_provider}/…`: which actors exist here, and which providers they may use.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::provider::emailpass;
 
 use super::App;
+use super::path::Path;
 use super::tenant::CurrentTenant;
 use crate::error::ApiError;
 
@@ -51,9 +52,7 @@ impl FromRequestParts<App> for Gate {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
-        let Path((actor, provider)) = Path::<(String, String)>::from_request_parts(parts, app)
-            .await
-            .map_err(|_| Error::invalid("The path holds a character that is no UTF-8"))?;
+        let Path((actor, provider)) = Path::<(String, String)>::from_request_parts(parts, app).await?;
         if RESERVED.contains(&actor.as_str()) {
             return Err(ApiError::NoRoute(format!("{} {}", parts.method, parts.uri.path())));
         }

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod client;
 pub mod gate;
 pub mod known;
+pub mod path;
 pub mod publishable;
 pub mod tenant;
 

@@ -1,9 +1,9 @@
 //! The development inbox: the mails that `vestibule dev` caught.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::notify::inbox::InboxMail;
@@ -12,6 +12,7 @@ use super::render::{self, InboxMailView, InboxRow};
 use super::{page, secure};
 use crate::error::ApiError;
 use crate::extract::App;
+use crate::extract::path::Path;
 
 /// The mail's own HTML may have styles, and links that open beside it: no script, no form, no picture from elsewhere.
 const MAIL_POLICY: &str =
@@ -30,12 +31,12 @@ pub async fn list(State(app): State<App>) -> Result<Response, ApiError> {
 }
 
 /// `GET /dev/inbox.json`: newest first.
-pub async fn json(State(app): State<App>) -> Json<Value> {
+pub async fn json(State(app): State<App>) -> Response {
     let mails = app.engine.inbox.list();
     let mails = mails.into_iter().map(|m| {
         json!({"id": m.id, "tenant": m.tenant, "to": m.to, "from": m.from, "subject": m.subject, "text": m.text, "html": m.html, "at": m.at.to_string()})
     });
-    Json(mails.collect())
+    ([(header::CACHE_CONTROL, "no-store")], Json(mails.collect::<Value>())).into_response()
 }
 
 fn find(app: &App, id: &str) -> Result<InboxMail, Error> {

@@ -301,10 +301,10 @@ each_db! {
             }
         }
         for (name, kind) in [("demo.js", "text/javascript; charset=utf-8"), ("demo.css", "text/css; charset=utf-8")] {
-            assert_eq!(app.acme().get(&format!("/dev/assets/{name}")).send().await.expect_status(200).header("content-type"), kind);
+            assert_eq!(app.acme().at("localhost").get(&format!("/dev/assets/{name}")).send().await.expect_status(200).header("content-type"), kind);
         }
         for name in ["nothing.svg", "robin", "%ff"] {
-            app.acme().get(&format!("/dev/assets/{name}")).send().await.expect_status(404);
+            app.acme().at("localhost").get(&format!("/dev/assets/{name}")).send().await.expect_status(404);
         }
     }
 

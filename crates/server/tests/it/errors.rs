@@ -333,6 +333,17 @@ each_db! {
         assert!(long.text.len() < 400, "a long path does not come back whole");
     }
 
+    async fn a_path_that_is_no_utf8_is_refused_in_the_usual_shape(app: TestApp) {
+        let (shop, login) = (app.acme(), app.acme().register("path@example.com", PASSWORD).await.token());
+        for (method, path) in [
+            (Method::GET, "/auth/%ff/providers"), (Method::GET, "/auth/callback/%ff"), (Method::POST, "/auth/callback/%ff"), (Method::DELETE, "/auth/identities/%ff"),
+            (Method::POST, "/auth/%ff/emailpass"), (Method::POST, "/auth/customer/%ff/register"),
+        ] {
+            let answer = shop.call(method.clone(), path).bearer(&login).send().await;
+            assert_eq!((answer.status, &answer.json()["type"]), (400, &json!("invalid_data")), "{method} {path}: {}", answer.text);
+        }
+    }
+
     async fn r127_origins_are_compared_whole(app: TestApp) {
         let shop = with_cors(app).await;
         let allowed = |answer: &Answer| answer.headers.get("access-control-allow-origin").map(|v| v.to_str().unwrap().to_owned());

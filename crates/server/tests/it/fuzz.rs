@@ -179,7 +179,11 @@ impl Dice {
         for (name, usual) in
             [("{actor_type}", "customer"), ("{auth_provider}", "emailpass"), ("{slug}", "acme"), ("{name}", "style.css"), ("{id}", "1")]
         {
-            let part = if self.below(4) == 0 { odd(self.of(TEXTS)) } else { usual.to_owned() };
+            let part = match self.below(8) {
+                0 => "%ff".to_owned(),
+                1 => odd(self.of(TEXTS)),
+                _ => usual.to_owned(),
+            };
             path = path.replace(name, &part);
         }
         match self.below(8) {

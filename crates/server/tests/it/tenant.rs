@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use vestibule_engine::error::Code;
 use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
 use vestibule_engine::ops::{sweep::sweep, tenant};
 use vestibule_engine::ports::clock::Clock;
@@ -191,6 +192,20 @@ each_db! {
         }
         app.restart(|_| ()).await;
         app.shop("initech").me(&token).await.expect_error(404, NO_STORE);
+    }
+
+    async fn nobody_takes_the_name_that_another_has_by_its_slug(app: TestApp) {
+        let made = |slug: &str, host: &str| TenantSettings { slug: slug.into(), hosts: vec![host.into()], ..TenantSettings::default() };
+        let refused = async |settings: TenantSettings| tenant::create(&app.engine, &settings).await.err().map(|e| e.message);
+        for host in ["globex.localhost", "globex.api.example.com", "GLOBEX.localhost."] {
+            let text = refused(made("thief", host)).await.unwrap();
+            assert_eq!(text, format!("The host `{}` is that of the tenant `globex`", host.trim_end_matches('.').to_ascii_lowercase()));
+        }
+        // A name of its own is nobody else's, and keeps its slug from whoever comes later.
+        assert_eq!(refused(made("early", "early.localhost")).await, None);
+        assert_eq!(refused(made("first", "later.localhost")).await, None);
+        assert_eq!(refused(made("later", "later.example")).await.unwrap(), "The host `later.localhost` belongs to another tenant");
+        assert_eq!(tenant::by_slug(&app.engine, "later").await.err().map(|e| e.code), Some(Code::NotFound), "nothing of it is kept");
     }
 
     async fn a_disabled_shop_has_no_pages_under_the_common_host_either(app: TestApp) {

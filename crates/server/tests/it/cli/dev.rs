@@ -96,6 +96,30 @@ async fn a_second_start_keeps_what_the_first_one_had() {
     assert_eq!(dev.stop().0.code(), Some(0));
 }
 
+/// Nor does a start count as a try at the demo customer's password.
+#[tokio::test]
+async fn however_often_dev_was_started_the_demo_customer_signs_in() {
+    let desk = Desk::new("");
+    for _ in 0..12 {
+        assert_eq!(desk.dev().stop().0.code(), Some(0));
+    }
+    let dev = desk.dev();
+    dev.shop("127.0.0.1", "").sign_in(CUSTOMER, &password(&dev)).await.expect_status(200);
+}
+
+/// A stranger's page can have its own name lead here: the inbox holds tokens.
+#[tokio::test]
+async fn the_inbox_answers_to_names_of_this_machine_alone() {
+    let desk = Desk::new("");
+    let dev = desk.dev();
+    for (host, status) in [("127.0.0.1", 200), ("localhost", 200), ("acme.localhost", 200), ("evil.example", 404), ("localhost.evil.example", 404)] {
+        for path in ["/dev/inbox", "/dev/inbox.json", "/dev/sign-in"] {
+            dev.shop(host, "").get(path).send().await.expect_status(status);
+        }
+    }
+    assert_eq!(dev.shop("127.0.0.1", "").get("/dev/inbox.json").send().await.header("cache-control"), "no-store");
+}
+
 #[test]
 fn r14_dev_is_for_this_machine_alone() {
     let desk = Desk::new("");

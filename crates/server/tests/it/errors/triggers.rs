@@ -248,7 +248,7 @@ pub const TRIGGERS: &[Trigger] = &[
     row(422, Code::Duplicate, "Another customer has the address", CUSTOMERS,
         "POST /store/customers\nhost: globex.api.example.com\nx-publishable-api-key: {globex key}\nauthorization: Bearer {second}\n\n{\"email\":\"ann@example.com\"}",
         r#"{"code":"invalid_request_error","type":"duplicate_error","message":"Customer with this email already has an account"}"#),
-    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer. The address need not exist", "`/auth/*`, `POST /store/customers/me`",
+    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer. The address need not exist", "`/auth/*`, `POST /store/customers/me`, writes to `/store/customers/me/addresses`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"spent@example.com\",\"password\":\"a-Wrong-pass-1\"}",
         r#"{"type":"too_many_requests","message":"Too many requests. Please try again later."}"#)
         .before(Before::GuessesSpent).headers(&[("Retry-After", "901")]),
