@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::Engine;
+use crate::config::{Config, Database, Keys, Outbound, Server};
+use crate::crypto::password_hash::Cost;
 use crate::error::{Error, Result};
+use crate::model::tenant::{Secret, Tenant, TenantSettings};
+use crate::model::time::Timestamp;
 use crate::outbox::{Lane, Slots, Work};
+use crate::ports::clock::Clock;
+use crate::ports::rng::Rng;
 pub use crate::store::faults::{Fault, Faults};
 use crate::store::probe;
+use crate::{Engine, Surroundings};
 
 /// Runs `sql` on a SQLite file that nobody has open, past everything of ours. Afterwards there is no log beside the file.
 pub fn run_on_file(path: &std::path::Path, sql: &str) -> Result<()> {
@@ -82,6 +88,22 @@ impl TestDatabase {
         let (Some(server), Some((_, name))) = (&self.server, self.url.rsplit_once('/')) else { return Ok(()) };
         crate::store::drop_postgres_database(server, name).await
     }
+}
+
+/// An engine whose clock stands still, with one shop, `acme`, on an empty database.
+pub async fn one_shop(backend: Backend) -> Result<(Arc<Engine>, Arc<Tenant>, TestDatabase)> {
+    let database = TestDatabase::create(backend).await?;
+    let config = Config {
+        server: Server::default(),
+        database: Database { url: Secret::new(database.url()) },
+        keys: Keys::default(),
+        outbound: Outbound::default(),
+        tenants: vec![TenantSettings { slug: "acme".into(), ..TenantSettings::default() }],
+    };
+    let clock = Clock::frozen(Timestamp::from_seconds(1_795_447_000));
+    let engine = Engine::open(config, Surroundings { clock, rng: Rng::os(), cost: Cost { memory_kib: 64, passes: 1 } }).await?;
+    let tenant = crate::ops::tenant::by_slug(&engine, "acme").await?;
+    Ok((engine, tenant, database))
 }
 
 /// The number that a SELECT gives: for what a test must know and no answer says.

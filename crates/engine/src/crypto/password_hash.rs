@@ -296,7 +296,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The next job; with a `limit`, `Idle` when none came within it.
+    /// The next job; with a `limit`, `Idle` when none came within it. Ask again after that.
     fn next(&self, limit: Option<Duration>) -> Next {
         let mut state = self.lock();
         loop {
@@ -312,7 +312,7 @@ impl Queue {
             };
             let (woken, waited) = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if waited.timed_out() && state.jobs.is_empty() && !state.closed {
+            if waited.timed_out() {
                 return Next::Idle;
             }
         }

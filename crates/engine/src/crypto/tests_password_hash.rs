@@ -89,6 +89,9 @@ fn strings_that_are_no_plain_argon2id_or_ask_for_too_much_are_refused() {
         assert_ne!(changed, REFERENCE);
         assert!(Stored::parse(&changed).is_none(), "{changed}");
     }
+    // Each lane needs its 8 KiB.
+    let four_lanes = |memory_kib: u32| Stored::parse(&REFERENCE.replacen("m=65536,t=2,p=1", &format!("m={memory_kib},t=2,p=4"), 1)).is_some();
+    assert!(four_lanes(32) && !four_lanes(31));
     let refused = PasswordHasher::without_threads(CHEAP).stored(Some("c2NyeXB0AA8AAAAI")).err().unwrap();
     assert_eq!((refused.code, refused.to_string().contains("c2Ny")), (Code::Unexpected, false));
 }
@@ -129,6 +132,12 @@ fn a_job_whose_caller_left_or_that_waited_too_long_costs_nothing() {
     let (reply, mut answer) = oneshot::channel();
     serve(&queue, Job { task: task(&hasher), queued: Instant::now(), reply }, &mut memory);
     assert_eq!((memory.len(), answer.try_recv().unwrap().unwrap().len()), (64, 32));
+    // The next job works in the same memory.
+    memory.reserve_exact(2 * memory.capacity());
+    let reserved = memory.capacity();
+    let (reply, _answer) = oneshot::channel();
+    serve(&queue, Job { task: task(&hasher), queued: Instant::now(), reply }, &mut memory);
+    assert_eq!((memory.len(), memory.capacity()), (64, reserved));
 }
 
 #[tokio::test]
@@ -158,6 +167,34 @@ async fn a_caller_who_waits_when_the_hasher_goes_is_let_go() {
     let waiting = hasher.submit(task(&hasher)).unwrap();
     drop(hasher);
     assert!(waiting.await.is_err());
+}
+
+#[test]
+fn the_threads_end_with_the_hasher() {
+    let hasher = PasswordHasher::new(CHEAP, 2);
+    let queue = Arc::downgrade(&hasher.queue);
+    drop(hasher);
+    until(|| queue.strong_count() == 0);
+}
+
+#[tokio::test]
+async fn what_a_foreign_hash_needs_beyond_todays_cost_is_given_back() {
+    let hasher = PasswordHasher::new(CHEAP, 1);
+    let larger = REFERENCE.replacen("m=65536", "m=128", 1);
+    assert_eq!(hasher.verify(secret("password"), Some(larger)).await.unwrap(), Verdict::Wrong);
+    hasher.hash(secret("p"), [1; 16]).await.unwrap();
+    until(|| hasher.queue.watch.blocks.load(Ordering::SeqCst) == 64);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_threads_leave_the_cores_to_others() {
+    let niceness = || -> Vec<i32> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        tasks.filter_map(|stat| stat.split_once("(password-hash) ")?.1.split(' ').nth(16)?.parse().ok()).collect()
+    };
+    let _hasher = PasswordHasher::new(CHEAP, 2);
+    until(|| niceness().len() >= 2 && niceness().iter().all(|nice| *nice >= 5));
 }
 
 /// Asks again and again, up to a bound, until `done`.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 use ulid::Ulid;
 
-use super::token::{SigningKey, TenantKeys, TokenVerifier, jwks};
+use super::token::{SigningKey, TenantKeys, TokenVerifier, estimated_bytes, jwks};
 use crate::model::ids::{KeyId, TenantId};
 use crate::model::tenant::Algorithm;
 use crate::model::time::Timestamp;
@@ -392,15 +392,20 @@ fn r84_one_signature_has_one_spelling() {
 
 #[test]
 fn a_token_above_8_kib_is_neither_made_nor_read() {
-    let key = ed(1);
+    let key = hs(1, SECRET);
     let keys = keys(key.clone());
     let mut large = session();
     large.user_metadata.insert("note".into(), "x".repeat(6_500).into());
     assert!(keys.sign_session(&large).is_err());
     assert!(!accepted(&keys, &forge(&key, &header(&key), &serde_json::to_string(&large).unwrap())));
     assert!(!accepted(&keys, &"a.".repeat(1 << 20)));
-    large.user_metadata.insert("note".into(), "x".repeat(5_000).into());
-    assert!(accepted(&keys, &keys.sign_session(&large).unwrap()));
+    let signed = (5_500..).map_while(|length| {
+        large.user_metadata.insert("note".into(), "x".repeat(length).into());
+        keys.sign_session(&large).ok()
+    });
+    let longest = signed.last().unwrap();
+    assert_eq!(longest.len(), 8_192);
+    assert!(accepted(&keys, &longest));
 }
 
 #[test]
@@ -431,6 +436,18 @@ fn r85_the_jwks_has_public_keys_only() {
         assert_ne!(x, seed);
     }
     assert_eq!(jwks(&keys(hs(1, SECRET))), json!({"keys": []}));
+}
+
+#[test]
+fn what_a_remembered_token_takes_is_counted_with_every_small_value() {
+    let mut claims = SessionClaims { app_metadata: Map::new(), ..session() };
+    let empty = estimated_bytes(&claims);
+    // 60 bytes in eight texts, and two empty maps.
+    assert_eq!(empty, 1_200 + 60 + 8 * 16 + 2 * 256);
+    for (value, bytes) in [(json!(1), 0), (json!("text"), 20), (json!([true, "text"]), 2 * 160 + 20), (json!({"n": null}), 256 + 257)] {
+        claims.user_metadata = Map::from_iter([("name".to_owned(), value)]);
+        assert_eq!(estimated_bytes(&claims) - empty, 256 + 4 + bytes, "{:?}", claims.user_metadata);
+    }
 }
 
 #[test]

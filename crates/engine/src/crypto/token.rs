@@ -308,7 +308,7 @@ impl TokenVerifier {
     /// With an empty memory, which grows to about 48 MiB.
     #[must_use]
     pub fn new() -> Self {
-        let verified = Cache::builder().weigher(|_, v: &Arc<Verified>| v.weight()).max_capacity(CACHE_BYTES);
+        let verified = Cache::builder().weigher(|_, v: &Arc<Verified>| estimated_bytes(&v.claims)).max_capacity(CACHE_BYTES);
         // Who comes again is what counts, not how often: and counting would cost every use.
         let verified = verified.eviction_policy(EvictionPolicy::lru()).time_to_idle(CACHE_IDLE).build();
         Self { verified }
@@ -351,23 +351,12 @@ impl From<Read<SessionClaims>> for Verified {
     }
 }
 
-impl Verified {
-    /// Estimated bytes, the cache's own included. It is the small metadata entries that take many times their length in the token.
-    fn weight(&self) -> u32 {
-        let claims = &*self.claims;
-        let texts = [
-            &claims.actor_id,
-            &claims.actor_type,
-            &claims.auth_identity_id,
-            &claims.auth_provider,
-            &claims.iss,
-            &claims.aud,
-            &claims.jti,
-            &claims.sid,
-        ];
-        let bytes = 1_200 + texts.iter().map(|t| t.len() + 16).sum::<usize>() + members(&claims.app_metadata) + members(&claims.user_metadata);
-        u32::try_from(bytes).unwrap_or(u32::MAX)
-    }
+/// What remembering `claims` takes, the cache's own included. It is the small metadata entries that take many times their length in the token.
+pub(super) fn estimated_bytes(claims: &SessionClaims) -> u32 {
+    let texts =
+        [&claims.actor_id, &claims.actor_type, &claims.auth_identity_id, &claims.auth_provider, &claims.iss, &claims.aud, &claims.jti, &claims.sid];
+    let bytes = 1_200 + texts.iter().map(|t| t.len() + 16).sum::<usize>() + members(&claims.app_metadata) + members(&claims.user_metadata);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn members(map: &Map<String, Value>) -> usize {

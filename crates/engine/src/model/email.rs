@@ -342,8 +342,11 @@ mod tests {
         let address = |octets: usize| format!("{}@{}", "a".repeat(64), domain(octets - 65));
         assert_eq!(address(254).len(), 254);
         assert_eq!(key(&address(254)), address(254));
-        assert_eq!(key(&format!("  {}  ", address(254))), address(254));
-        assert_refused([address(255), format!("a@x.test{}", " ".repeat(MAX_TEXT))]);
+        assert_eq!(key(&format!("{}{}", address(254), " ".repeat(254))), address(254));
+        assert_refused([address(255), format!("{}{}", address(254), " ".repeat(255))]);
+        // As it is written, too, however short its key.
+        assert_refused([format!("a@{}.test", ["u\u{308}".repeat(20).as_str(); 5].join("."))]);
+        assert!(key(&format!("a@{}.test", ["u\u{308}".repeat(20).as_str(); 4].join("."))).len() < 150);
         assert_eq!(key(&format!("{}@x.test", "a".repeat(64))).len(), 71);
         assert_refused([format!("{}@x.test", "a".repeat(65)), format!("{}@x.test", "é".repeat(33))]);
         // Normalisation lengthens: U+FDF2 from 3 octets to 8. So do A-labels.

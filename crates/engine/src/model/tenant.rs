@@ -36,12 +36,6 @@ impl Tenant {
         sender.filter(|name| !name.is_empty()).unwrap_or(&self.slug)
     }
 
-    /// Whether this actor type exists here: `customer`, `user`, and what the settings name.
-    #[must_use]
-    pub fn knows(&self, actor: &ActorType) -> bool {
-        matches!(actor.as_str(), "customer" | "user") || self.settings.auth_methods.contains_key(actor.as_str())
-    }
-
     /// Whether `actor` may use `provider`. Of actor types that are not listed `customer` may use all, `user` emailpass alone, and no other any.
     #[must_use]
     pub fn allows(&self, actor: &ActorType, provider: &str) -> bool {
@@ -344,4 +338,24 @@ pub fn is_slug(slug: &str) -> bool {
 #[must_use]
 pub fn well_known_secrets() -> HashSet<&'static str> {
     ["supersecret", "secret", "changeme", "password", "medusa", "vestibule", "your-256-bit-secret", "jwt_secret", "cookie_secret"].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_a_label_of_a_host() {
+        for good in ["a", "0", "acme", "acme-2", "a--b", &"a".repeat(40)] {
+            assert!(is_slug(good), "{good}");
+        }
+        for wrong in ["", "-", "-a", "a-", "A", "a.b", "a_b", "ä", "a b", &"a".repeat(41)] {
+            assert!(!is_slug(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("s3cret")), "[secret]");
+    }
 }

@@ -209,3 +209,36 @@ async fn same_address(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<(Ac
     let account = if logins.iter().any(proves) { Account::Proven } else { Account::Unproven };
     Ok((account, Some(customer.bare())))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kept(told: &Value) -> Vec<String> {
+        bounded(told.as_object().unwrap_or(&Map::new())).keys().cloned().collect()
+    }
+
+    #[test]
+    fn links_that_a_provider_tells_are_of_the_web() {
+        let long = format!("https://p.example/{}", "x".repeat(TOLD_TEXT));
+        for name in ["picture", "avatar", "profile_url"] {
+            for good in ["https://p.example/x", "http://p.example/x", &long[..TOLD_TEXT]] {
+                assert_eq!(kept(&json!({name: good})), [name], "{good}");
+            }
+            for bad in ["javascript:alert(1)", "data:text/html,x", "//p.example/x", "x", "", "https://p.example/\nx", &long[..=TOLD_TEXT]] {
+                assert!(kept(&json!({name: bad})).is_empty(), "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_that_a_provider_tells_are_short_and_plain() {
+        let text = "x".repeat(TOLD_TEXT);
+        assert_eq!(kept(&json!({"a": text, "b": "", "c": null, "d": true, "e": 1.5, "f": "javascript:alert(1)"})), ["a", "b", "c", "d", "e", "f"]);
+        assert!(kept(&json!({"a": format!("{text}x"), "b": "x\0", "c": [], "d": {}})).is_empty());
+        let many: Map<String, Value> = (0..=TOLD_FIELDS).map(|n| (format!("f{n:02}"), json!(n))).collect();
+        assert_eq!(kept(&Value::Object(many)).last().map(String::as_str), Some("f11"));
+    }
+}

@@ -27,7 +27,7 @@ const AWAY: Duration = Duration::from_mins(10);
 const HAND_OVER: Duration = Duration::from_mins(1);
 /// Marks a one-time code of ours, so that it is never taken for a provider's.
 const CODE: &str = "vestibule_";
-/// Longest code, state or error text that is looked at, in bytes. Providers' codes run to some 2 KiB.
+/// Longest code that a provider is shown, in bytes. Providers' codes run to some 2 KiB.
 const LONGEST: usize = 4096;
 
 /// What the browser shows that asks, or comes back.
@@ -319,8 +319,7 @@ async fn redeem(
     browser: Browser<'_>,
     origin: Option<&str>,
 ) -> Result<Arrived> {
-    let state = answer.state.as_deref().filter(|state| state.len() <= LONGEST && code.len() <= LONGEST).ok_or_else(no_state)?;
-    let id = code_id(code, state);
+    let id = code_id(code, answer.state.as_deref().ok_or_else(no_state)?);
     let over = spend_code(engine, tenant, actor, name, id).await?.filter(|over| !is_foreign(over, origin)).ok_or_else(no_state)?;
     same_browser(tenant, over.browser.as_deref(), over.browser_required, browser)?;
     let new = session::draw(engine, tenant);

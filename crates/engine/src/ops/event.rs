@@ -78,3 +78,22 @@ pub fn warnings(settings: &TenantSettings) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::tenant::Secret;
+
+    #[test]
+    fn the_mailer_hears_what_it_has_a_message_for_and_a_way_to_send() {
+        let mut settings = TenantSettings::default();
+        let heard = |settings: &TenantSettings| {
+            EventName::ALL.into_iter().filter(|name| subscribers(settings, *name).any(|id| id == MAILER)).collect::<Vec<_>>()
+        };
+        assert!(heard(&settings).is_empty());
+        settings.mail.transport = Some(Secret::new("inbox"));
+        assert_eq!(heard(&settings), [EventName::PasswordReset, EventName::PasswordUpdated]);
+        settings.mail.messages = vec![Message::PasswordChanged];
+        assert_eq!(heard(&settings), [EventName::PasswordUpdated]);
+    }
+}

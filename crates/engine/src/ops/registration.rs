@@ -126,3 +126,36 @@ async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: 
     session::begin(tx, tenant, new, verified.id).await?;
     Ok(Some(current))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::testing::{Backend, execute, one_shop};
+
+    #[tokio::test]
+    async fn a_login_that_changed_since_its_password_was_looked_at_is_not_resumed() {
+        for backend in [Backend::Sqlite, Backend::Postgres] {
+            let (engine, tenant, database) = one_shop(backend).await.unwrap();
+            let (actor, email) = (ActorType::customer(), Email::parse("ann@example.com").unwrap());
+            let client = Client { ip: Ipv4Addr::LOCALHOST.into() };
+            register(&engine, &tenant, &client, &actor, &email, "an-Old-pass-8").await.unwrap();
+            let key = emailpass::key(&actor, &email);
+            let (tenant_id, failures) = (tenant.id, Failures::at(&engine, &tenant, &key));
+            let verified = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
+            let verified = verified.unwrap().unwrap();
+            let resumes = async || {
+                let new = session::draw(&engine, &tenant);
+                resume(&engine, &tenant, verified.clone(), failures.clone(), new).await.unwrap().is_some()
+            };
+            assert!(resumes().await);
+            for change in ["UPDATE identities SET actor_id = 'x'", "UPDATE identities SET actor_id = NULL, password_hash = 'another'"] {
+                execute(&engine, change).await.unwrap();
+                assert!(!resumes().await, "{change}");
+            }
+            drop(engine);
+            database.remove().await.unwrap();
+        }
+    }
+}

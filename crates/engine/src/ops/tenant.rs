@@ -434,3 +434,27 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_believed_for_half_a_second_and_never_from_the_future() {
+        let read = Timestamp::from_seconds(1_795_447_000);
+        assert!(is_fresh(read, read) && is_fresh(read.after(FRESH).before(Duration::from_micros(1)), read));
+        assert!(!is_fresh(read.after(FRESH), read) && !is_fresh(read.before(Duration::from_micros(1)), read));
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn no_more_hosts_are_remembered_than_there_is_room_for() {
+        let (engine, tenant, _database) = crate::testing::one_shop(crate::testing::Backend::Sqlite).await.unwrap();
+        for (known, left) in [(HOSTS - 1, HOSTS), (HOSTS, 1)] {
+            let hosts = (0..known).map(|n| (format!("{n}.example"), (tenant.id, engine.clock.now())));
+            *write_lock(&engine.tenants.hosts) = hosts.collect();
+            at_host(&engine, "acme.localhost").await.unwrap();
+            assert_eq!(read_lock(&engine.tenants.hosts).len(), left);
+        }
+    }
+}

@@ -57,7 +57,7 @@ impl FromRequestParts<App> for Gate {
             return Err(ApiError::NoRoute(format!("{} {}", parts.method, parts.uri.path())));
         }
         let actor = ActorType::new(actor);
-        if !tenant.knows(&actor) || !tenant.allows(&actor, &provider) {
+        if !tenant.allows(&actor, &provider) {
             let text = format!("The actor type {actor} is not allowed to use the auth provider {provider}");
             return Err(Error::new(Code::NotAllowed, text).into());
         }

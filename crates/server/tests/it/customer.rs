@@ -59,6 +59,8 @@ each_db! {
         let expected = json!({"customer": {"id": id, "email": ADDRESS, "company_name": null, "first_name": "Ann", "last_name": null, "phone": null,
             "metadata": {"a": [1, null], "b": {"c": "\u{0}"}}, "has_account": true, "deleted_at": null, "created_at": now, "updated_at": now, "addresses": []}});
         assert_eq!(made, expected);
+        let said = app.rows("SELECT data FROM events WHERE name = 'customer.created'").await;
+        assert_eq!(said, [json!({"id": made["customer"]["id"]}).to_string()]);
         let token = shop.sign_in(ADDRESS, PASSWORD).await.token();
         assert_eq!(shop.me(&token).await.expect_status(200).json(), expected);
     }
@@ -160,7 +162,8 @@ each_db! {
             }
             assert_eq!(shop.me(&token).await.json(), answer, "step {n}");
         }
-        assert_eq!(number(&app.engine, UPDATED).await.unwrap(), i64::try_from(steps.len()).unwrap(), "an empty update is one, too");
+        let said = json!({"id": shop.me(&token).await.json()["customer"]["id"]}).to_string();
+        assert_eq!(app.rows("SELECT data FROM events WHERE name = 'customer.updated'").await, vec![said; steps.len()], "an empty update is one, too");
     }
 
     async fn concurrent_updates_lose_nothing(app: TestApp) {
@@ -281,6 +284,9 @@ each_db! {
         }
         assert_eq!(with(&made).await.0.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [200, 200, 400, 401]);
         api_key::revoke(&app.engine, &acme, id).await.unwrap();
+        let (revoked, now) = (tenant::by_slug(&app.engine, "acme").await.unwrap(), app.clock.now());
+        let counts_at = |at| api_key::is_publishable(&revoked, &made, at);
+        assert!(counts_at(now.before(std::time::Duration::from_micros(1))) && !counts_at(now));
         app.clock.advance(std::time::Duration::from_secs(1));
         assert_eq!(with(&made).await.0, expect(BAD), "revoked");
         // Elsewhere nobody asks for it, and a bad one does not matter.

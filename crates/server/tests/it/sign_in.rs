@@ -54,6 +54,22 @@ each_db! {
         assert_same(&wrong, &staff);
     }
 
+    async fn r24_a_hash_of_another_cost_is_made_anew_when_its_owner_comes(app: TestApp) {
+        // Of the password `password`.
+        const FOREIGN: &str = "UPDATE identities SET password_hash = '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'";
+        let shop = app.acme();
+        shop.register(ADDRESS, PASSWORD).await.expect_status(200);
+        execute(&app.engine, FOREIGN).await.unwrap();
+        let kept = async || app.rows("SELECT password_hash FROM identities").await.remove(0);
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_error(401, REFUSED);
+        assert!(FOREIGN.contains(&kept().await), "a wrong guess changes nothing");
+        shop.sign_in(ADDRESS, "password").await.expect_status(200);
+        let anew = kept().await;
+        assert!(anew.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{anew}");
+        shop.sign_in(ADDRESS, "password").await.expect_status(200);
+        assert_eq!(kept().await, anew, "once is enough");
+    }
+
     async fn r31_r32_exactly_ten_of_200_concurrent_guesses_are_looked_at(app: TestApp) {
         room_for_many(app).await;
         let shop = app.acme();

@@ -8,7 +8,7 @@ use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
 use vestibule_engine::ops::{sweep::sweep, tenant};
 use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
-use vestibule_engine::testing::{Fault, number};
+use vestibule_engine::testing::{Fault, execute, number};
 use vestibule_engine::{Engine, Surroundings};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key};
@@ -135,6 +135,14 @@ each_db! {
         assert_eq!(number(&app.engine, COUNT).await.unwrap(), both - before, "the younger ones stay");
     }
 
+    async fn a_sweep_takes_more_than_one_transaction_takes(app: TestApp) {
+        const OLD: &str = "INSERT INTO events (tenant_id, id, name, data, created_at)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= 1000) SELECT tenants.id, '00' || i, 'old', '{}', 1 FROM n, tenants";
+        assert_eq!(execute(&app.engine, OLD).await.unwrap(), 2_002);
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(number(&app.engine, "SELECT COUNT(*) FROM events").await.unwrap(), 0);
+    }
+
     async fn what_fails_for_one_shop_leaves_the_others_swept(app: TestApp) {
         const COUNT: &str = "SELECT COUNT(*) FROM deliveries";
         for shop in [app.acme(), app.globex()] {
@@ -206,6 +214,81 @@ each_db! {
         assert_eq!(refused(made("first", "later.localhost")).await, None);
         assert_eq!(refused(made("later", "later.example")).await.unwrap(), "The host `later.localhost` belongs to another tenant");
         assert_eq!(tenant::by_slug(&app.engine, "later").await.err().map(|e| e.code), Some(Code::NotFound), "nothing of it is kept");
+    }
+
+    async fn what_is_sealed_for_one_shop_opens_at_no_other(app: TestApp) {
+        let command = beside(app).await;
+        tenant::create(&command, &TenantSettings { slug: "initech".into(), ..TenantSettings::default() }).await.unwrap();
+        for (damage, shop) in [
+            ("UPDATE tenants SET settings = (SELECT settings FROM tenants WHERE slug = 'acme') WHERE slug = 'globex'", "globex"),
+            ("UPDATE signing_keys SET material = (SELECT material FROM signing_keys JOIN tenants ON tenants.id = tenant_id WHERE slug = 'acme')
+                WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'initech')", "initech"),
+        ] {
+            let before = beside(app).await;
+            assert!(tenant::by_slug(&before, shop).await.is_ok());
+            assert_eq!(execute(&app.engine, damage).await.unwrap(), 1);
+            let after = beside(app).await;
+            assert!(tenant::by_slug(&after, shop).await.is_err() && tenant::by_slug(&after, "acme").await.is_ok(), "{shop}");
+        }
+    }
+
+    async fn a_start_writes_what_the_configuration_changed_and_nothing_else(app: TestApp) {
+        const KEYS: &str = "SELECT COUNT(*) FROM signing_keys";
+        let written = async |app: &TestApp| app.rows("SELECT slug, version FROM tenants ORDER BY slug").await;
+        let more_keys = |slug: &str| vec![publishable_key(slug), publishable_key(&format!("{slug}-2"))];
+        app.restart(|config| {
+            config.tenants[0].hosts = vec!["id.acme.example".into()];
+            config.tenants[0].publishable_keys = more_keys("acme");
+        }).await;
+        let before = written(app).await;
+        app.restart(|_| ()).await;
+        assert_eq!(written(app).await, before);
+        // One shared secret is one key, another secret another one.
+        for (secret, keys) in [(SECRET, 3), (SECRET, 3), ("another-shared-secret-of-32-bytes-or-more", 4), ("another-shared-secret-of-32-bytes-or-more", 4)] {
+            app.restart(|config| {
+                config.tenants[1].tokens.algorithm = Algorithm::Hs256;
+                config.tenants[1].tokens.secret = Some(Secret::new(secret));
+            }).await;
+            assert_eq!(number(&app.engine, KEYS).await.unwrap(), keys);
+        }
+        let after = written(app).await;
+        assert_eq!((&after[0], after[1] == before[1]), (&before[0], false));
+        app.restart(|_| ()).await;
+        assert_eq!(written(app).await, after);
+        // Back to a key of its own: a new one.
+        app.restart(|config| (config.tenants[1].tokens.algorithm, config.tenants[1].tokens.secret) = (Algorithm::EdDsa, None)).await;
+        assert_eq!(number(&app.engine, KEYS).await.unwrap(), 5);
+    }
+
+    async fn a_change_that_others_overtake_is_tried_three_times(app: TestApp) {
+        use vestibule_engine::error::Code;
+        let command = beside(app).await;
+        let settings = TenantSettings { slug: "initech".into(), hosts: vec!["initech.example".into()], ..TenantSettings::default() };
+        tenant::create(&command, &settings).await.unwrap();
+        let declared = |most: u32| {
+            let mut settings = settings.clone();
+            settings.limits.failed_sign_ins = most;
+            settings
+        };
+        for (faults, outcome) in [(2, Ok(())), (3, Err(Code::Conflict))] {
+            command.faults().arm(Fault::Conflict, faults);
+            assert_eq!(tenant::declare(&command, &declared(20 * faults)).await.map_err(|e| e.code), outcome, "{faults}");
+            command.faults().arm(Fault::Conflict, faults);
+            let changed = tenant::change(&command, "initech", |settings| settings.limits.failed_sign_ins += 1).await;
+            assert_eq!(changed.map_err(|e| e.code), outcome, "{faults}");
+        }
+        // What is taken stays taken: it is said at once, and nothing else is tried again.
+        let thief = TenantSettings { hosts: vec!["initech.example".into()], slug: "thief".into(), ..TenantSettings::default() };
+        assert_eq!(tenant::declare(&command, &thief).await.map_err(|e| e.code), Err(Code::Duplicate));
+        command.faults().arm(Fault::Begin, 1);
+        assert!(tenant::change(&command, "initech", |settings| settings.limits.failed_sign_ins = 7).await.is_err());
+        command.faults().arm(Fault::Begin, 1);
+        assert!(tenant::declare(&command, &declared(8)).await.is_err());
+        // A change of one thing leaves the rest.
+        let changed = tenant::by_slug(&command, "initech").await.unwrap();
+        assert_eq!((changed.settings.limits.failed_sign_ins, &changed.hosts), (41, &settings.hosts));
+        look_again(app);
+        assert!(kid_of(app, "initech.example").await.is_some());
     }
 
     async fn a_disabled_shop_has_no_pages_under_the_common_host_either(app: TestApp) {

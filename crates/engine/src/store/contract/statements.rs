@@ -70,9 +70,11 @@ async fn postgres_prepares_every_statement() {
     for (file, sql) in ALL.iter().chain(POSTGRES_ONLY).flat_map(|(file, list)| list.iter().map(move |sql| (file, sql))) {
         let statement = client.prepare(sql).await.unwrap_or_else(|e| panic!("{file}: {sql}\n{e:?}"));
         // What `Val` can bind and `Row` can read. Another type would be refused only when the statement runs.
-        let columns = statement.columns().iter().map(tokio_postgres::Column::type_);
-        for kind in statement.params().iter().chain(columns) {
+        for kind in statement.params() {
             assert!([Type::INT8, Type::TEXT, Type::BYTEA].contains(kind), "{file}: {sql}: {kind}");
+        }
+        for kind in statement.columns().iter().map(tokio_postgres::Column::type_) {
+            assert!([Type::INT8, Type::TEXT, Type::BYTEA, Type::BOOL].contains(kind), "{file}: {sql}: {kind}");
         }
     }
     drop(client);

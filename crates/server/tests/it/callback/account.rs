@@ -3,7 +3,7 @@
 use serde_json::json;
 use vestibule_engine::model::tenant::SameAddress;
 
-use super::{person, sign_in, with_issuer};
+use super::{come_back, person, sign_in, with_issuer};
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer};
 use crate::support::client::claims;
 use crate::support::each_db;
@@ -86,6 +86,45 @@ each_db! {
         assert_eq!(claims(&sign_in(&acme, &issuer).await.token())["actor_id"], "");
         app.settle().await;
         assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.identity_linked'").await, ["2"]);
+    }
+
+    async fn an_account_is_proven_by_its_own_address_alone(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        app.restart(|config| {
+            config.tenants[0].callbacks.same_address = SameAddress::Auto;
+            config.tenants[0].customers.email_must_match_identity = false;
+        }).await;
+        let acme = app.acme();
+        // Mallory has shown an address to be theirs, but not the one that they gave their account.
+        issuer.person(person("mallory", "mallory@example.com", true));
+        let mallory = sign_in(&acme, &issuer).await.token();
+        acme.post("/store/customers").bearer(&mallory).json(&json!({"email": ADDRESS})).send().await.expect_status(200);
+        issuer.person(person("owner", ADDRESS, true));
+        let owner = sign_in(&acme, &issuer).await.expect_status(200);
+        assert_eq!((claims(&owner.token())["actor_id"].clone(), &owner.json()["account_exists"]), (json!(""), &json!(true)));
+    }
+
+    async fn staff_hear_nothing_of_customers(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        app.restart(|config| config.tenants[0].auth_methods = [("user".to_owned(), vec!["certified".to_owned()])].into()).await;
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        issuer.person(person("one", ADDRESS, true));
+        let query = come_back(&issuer, &acme.post("/auth/user/certified").json(&json!({})).send().await);
+        let answer = acme.get(&format!("/auth/user/certified/callback?{query}")).send().await.expect_status(200);
+        assert_eq!((claims(&answer.token())["actor_id"].clone(), answer.json().get("account_exists")), (json!(""), None));
+        acme.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+    }
+
+    async fn what_a_provider_tells_anew_is_taken(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        let acme = app.acme();
+        issuer.person(json!({"sub": "one", "email": "old@example.com", "email_verified": false, "name": "Ann Lee"}));
+        sign_in(&acme, &issuer).await.expect_status(200);
+        issuer.person(json!({"sub": "one", "email": ADDRESS, "email_verified": true, "name": "Ann Smith"}));
+        let told = claims(&sign_in(&acme, &issuer).await.expect_status(200).token())["user_metadata"].clone();
+        assert_eq!((&told["name"], &told["email"]), (&json!("Ann Smith"), &json!(ADDRESS)));
+        assert_eq!(app.rows("SELECT address FROM identities WHERE proven_at IS NOT NULL").await, [ADDRESS]);
     }
 
     async fn a_shop_may_say_and_link_nothing(app: TestApp) {

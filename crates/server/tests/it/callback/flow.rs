@@ -190,6 +190,17 @@ each_db! {
         }
     }
 
+    async fn a_code_longer_than_4_kib_is_not_shown_to_the_provider(app: TestApp) {
+        let issuer = with_issuer(app).await;
+        let acme = app.acme();
+        for (length, asked) in [(4_097, 0), (4_096, 1)] {
+            let query = go_there(&acme, &issuer).await;
+            let code = parameter(&format!("https://x.test/?{query}"), "code").unwrap();
+            callback(&acme, &query.replace(&code, &"x".repeat(length))).send().await.expect_status(401);
+            assert_eq!(issuer.count(Endpoint::Token), asked, "{length}");
+        }
+    }
+
     async fn r104_r105_only_the_shops_own_pages_letter_by_letter(app: TestApp) {
         let issuer = with_issuer(app).await;
         app.restart(|config| {

@@ -50,8 +50,9 @@ each_db! {
         let own = claims(&by_provider)["auth_identity_id"].as_str().unwrap().to_owned();
         unlink(&acme, &by_provider, &own).await.expect_error(400, "The last way in to an account cannot be removed");
         app.take_all_mail().await;
-        for name in ["auth.identity_linked", "auth.identity_unlinked"] {
-            assert_eq!(app.rows(&format!("SELECT COUNT(*) FROM events WHERE name = '{name}'")).await, ["1"]);
+        for (name, login, provider) in [("linked", own.as_str(), "certified"), ("unlinked", password_login, "emailpass")] {
+            let said = app.rows(&format!("SELECT data FROM events WHERE name = 'auth.identity_{name}'")).await;
+            assert_eq!(said, [json!({"auth_identity_id": login, "actor_type": "customer", "auth_provider": provider}).to_string()]);
         }
     }
 
@@ -59,11 +60,13 @@ each_db! {
         let issuer = with_issuer(app).await;
         let acme = app.acme();
         let account = customer(&acme, ADDRESS).await;
-        app.advance(Duration::from_mins(11));
+        let own = claims(&account)["auth_identity_id"].as_str().unwrap().to_owned();
+        app.advance(Duration::from_mins(10));
+        unlink(&acme, &account, &own).await.expect_error(400, "The last way in to an account cannot be removed");
+        app.advance(Duration::from_secs(1));
         issuer.person(person("one", "other@example.com", true));
         let other = sign_in(&acme, &issuer).await.token();
         link(&acme, &account, &other).await.expect_error(403, STALE);
-        let own = claims(&account)["auth_identity_id"].as_str().unwrap().to_owned();
         unlink(&acme, &account, &own).await.expect_error(403, STALE);
         // A refreshed token is of the same session, and as old.
         let refreshed = acme.post("/auth/token/refresh").bearer(&account).send().await.token();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use vestibule_engine::model::ids::JobId;
+use vestibule_engine::testing::execute;
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer, token_in};
 use crate::support::client::claims;
@@ -98,6 +99,45 @@ each_db! {
             acme.complete_reset(&token, NEW_PASSWORD).await.expect_error(401, INVALID);
         }
         acme.complete_reset(&newest[0], NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+    }
+
+    async fn junk_buys_no_hashing(app: TestApp) {
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        let voided = app.reset_token(&acme, ADDRESS).await;
+        let used = app.reset_token(&acme, ADDRESS).await;
+        acme.complete_reset(&used, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+        let late = app.reset_token(&acme, ADDRESS).await;
+        // The next hash fails, whosever it is.
+        app.engine.hasher.fail_next();
+        for spent in [&voided, &used] {
+            acme.complete_reset(spent, NEW_PASSWORD).await.expect_error(401, INVALID);
+        }
+        app.advance(Duration::from_mins(15));
+        acme.complete_reset(&late, NEW_PASSWORD).await.expect_error(401, INVALID);
+        acme.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(500);
+    }
+
+    async fn it_is_good_for_no_login_but_the_one_that_it_names(app: TestApp) {
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        let token = app.reset_token(&acme, ADDRESS).await;
+        for (change, back) in [
+            ("UPDATE identities SET entity_id = 'bob@example.com'", "UPDATE identities SET entity_id = 'ann@example.com'"),
+            ("UPDATE identities SET provider = 'other'", "UPDATE identities SET provider = 'emailpass'"),
+            ("UPDATE identities SET actor_type = 'user'", "UPDATE identities SET actor_type = 'customer'"),
+        ] {
+            execute(&app.engine, change).await.unwrap();
+            acme.complete_reset(&token, NEW_PASSWORD).await.expect_error(401, INVALID);
+            let page = acme.get(&format!("/account/reset-password?token={token}")).send().await.expect_status(200);
+            assert!(!page.text.contains("type=\"password\""), "{change}");
+            execute(&app.engine, back).await.unwrap();
+        }
+        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
         app.settle().await;
         app.next_mail(ADDRESS).await;
     }
