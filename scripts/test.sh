@@ -90,6 +90,7 @@ install_missing() {
     fi
     if [ "$filtered" = no ]; then
         (cd e2e && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund)
+        (cd examples/storefront && npm ci --no-audit --no-fund)
     fi
 }
 
