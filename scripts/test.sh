@@ -73,6 +73,7 @@ install_missing() {
     command -v curl >/dev/null || packages+=(curl)
     if [ "$filtered" = no ]; then
         [ -x "$CHROMIUM" ] || packages+=(chromium)
+        [ -x "$NGINX" ] || packages+=(nginx-light)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
@@ -89,6 +90,7 @@ install_missing() {
     fi
     if [ "$filtered" = no ]; then
         (cd e2e && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund)
+        (cd examples/storefront && npm ci --no-audit --no-fund)
     fi
 }
 
@@ -151,7 +153,7 @@ browser_tests() {
 
 # Settings of the caller's own PostgreSQL must not reach ours.
 unset PGDATA PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGDATABASE PGOPTIONS PGSERVICE
-export CHROMIUM="${CHROMIUM:-/usr/bin/chromium}"
+export CHROMIUM="${CHROMIUM:-/usr/bin/chromium}" NGINX="${NGINX:-/usr/sbin/nginx}"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 command -v cargo >/dev/null || fail "cargo is missing: install Rust first"

@@ -12,27 +12,32 @@ const READY_WITHIN_MS = 20_000;
 const STOP_WITHIN_MS = 10_000;
 
 // { base, port, output(), stdout(), stop() }. `stop()` answers how the program ended: { code, signal, killed }.
-export function startDev() {
-  return start((port) => ['dev', '--listen', `127.0.0.1:${port}`]);
+export function startDev(...options) {
+  return start((port) => ['dev', '--listen', `127.0.0.1:${port}`, ...options]);
 }
 
 // The same for `vestibule serve`, with `config` as its configuration after the line that says where to listen.
 export function startServe(config) {
+  return startConfigured((port) => `[server]\nlisten = "127.0.0.1:${port}"\n${config}`);
+}
+
+// The same with a whole configuration, which is made for a port. `settings` are variables of its environment.
+export function startConfigured(config, settings = {}) {
   return start(async (port, folder) => {
     const file = path.join(folder, 'vestibule.toml');
-    await writeFile(file, `[server]\nlisten = "127.0.0.1:${port}"\n${config}`, { mode: 0o600 });
+    await writeFile(file, config(port), { mode: 0o600 });
     return ['serve', '--config', file];
-  });
+  }, settings);
 }
 
 // `command` answers the program's words for a port and a folder.
-async function start(command) {
+async function start(command, settings = {}) {
   const program = process.env.VESTIBULE_BIN;
   if (!program) throw new Error('VESTIBULE_BIN must name the built program');
   const folder = await mkdtemp(path.join(tmpdir(), 'vestibule-e2e-'));
   // Somebody else may take the port between the look and the start: then look again.
   for (let attempt = 1; ; attempt += 1) {
-    const server = await launch(path.resolve(program), folder, command);
+    const server = await launch(path.resolve(program), folder, command, settings);
     if (server.base) return server;
     const inUse = /address.*in use|EADDRINUSE/i.test(server.output());
     if (!inUse || attempt === 3) {
@@ -42,9 +47,9 @@ async function start(command) {
   }
 }
 
-async function launch(program, folder, command) {
+async function launch(program, folder, command, settings) {
   const port = await freePort();
-  const child = spawn(program, await command(port, folder), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+  const child = spawn(program, await command(port, folder), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment(), ...settings } });
   const printed = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) {
     child[stream].setEncoding('utf8').on('data', (text) => (printed[stream] += text));
@@ -94,7 +99,7 @@ async function readiness(port, ended) {
   return false;
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = net.createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address();

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use url::Url;
 use vestibule_engine::Engine;
-use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
+use vestibule_engine::config::{Config, Database, Keys, Outbound, Server, is_loopback};
 use vestibule_engine::model::customer::{Change, Profile};
 use vestibule_engine::model::hex;
 use vestibule_engine::model::identity::ActorType;
@@ -35,12 +36,18 @@ pub struct Dev {
     /// Where to keep the database.
     #[arg(long, default_value = "vestibule-data", value_name = "DIR")]
     data: PathBuf,
+    /// A storefront of the shop acme on this machine: mails and the demo provider lead to its pages.
+    #[arg(long, value_name = "URL")]
+    storefront: Option<Url>,
 }
 
 impl Dev {
     pub async fn run(self) -> Result<(), Failure> {
         if !self.listen.ip().is_loopback() {
             return Err(Failure::Usage("dev listens on loopback only: its keys and passwords are published".into()));
+        }
+        if self.storefront.as_ref().is_some_and(|url| !is_loopback(url)) {
+            return Err(Failure::Usage("dev leads to storefronts on this machine only".into()));
         }
         let told = serve::Told::listen()?;
         std::fs::create_dir_all(&self.data).map_err(|e| Failure::Failed(format!("{}: {e}", self.data.display())))?;
@@ -58,7 +65,8 @@ impl Dev {
             let mut shop = TenantSettings { slug: slug.into(), publishable_keys: vec![publishable_key(slug)], ..TenantSettings::default() };
             shop.mail.from = Some(format!("{name} <no-reply@{slug}.localhost>"));
             shop.mail.transport = Some(Secret::new("inbox"));
-            shop.providers.insert(PROVIDER.into(), provider(slug, address));
+            shop.storefront_url = self.storefront.clone().filter(|_| slug == DEFAULT_SHOP);
+            shop.providers.insert(PROVIDER.into(), provider(slug, address, shop.storefront_url.as_ref()));
             shop
         });
         Config {
@@ -82,11 +90,12 @@ fn publishable_key(slug: &str) -> String {
 }
 
 /// The demo provider as a shop declares it. Each shop's pages answer at more than one name, and come back to the one that they were left at.
-fn provider(slug: &str, address: SocketAddr) -> ProviderSettings {
+fn provider(slug: &str, address: SocketAddr, storefront: Option<&Url>) -> ProviderSettings {
     let port = address.port();
     let own = format!("{slug}.localhost:{port}");
     let names = if slug == DEFAULT_SHOP { vec![address.to_string(), own, format!("localhost:{port}")] } else { vec![own] };
-    let mut pages = names.iter().map(|name| format!("http://{name}/dev/callback"));
+    let there = storefront.map(|url| format!("{}/auth/customer/{PROVIDER}/callback", url.as_str().trim_end_matches('/')));
+    let mut pages = names.iter().map(|name| format!("http://{name}/dev/callback")).chain(there);
     ProviderSettings {
         kind: ProviderType::Oidc,
         client_id: demo_provider::CLIENT_ID.into(),

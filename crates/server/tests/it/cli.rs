@@ -29,7 +29,7 @@ fn version_is_a_result() {
 #[test]
 fn wrong_words_are_wrong_usage() {
     let desk = Desk::new("");
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 10] = [
         &[],
         &["tennant"],
         &["tenant"],
@@ -39,6 +39,7 @@ fn wrong_words_are_wrong_usage() {
         &["key", "revoke", "--tenant", "acme", "no-id"],
         &["user", "create", "--tenant", "acme", "--email", "nobody"],
         &["dev", "--listen", "9000"],
+        &["dev", "--storefront", "https://acme.example"],
     ];
     for words in wrong {
         let ended = desk.run_with(words, "a-password-99\n").expect(2);
