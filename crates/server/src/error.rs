@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 use vestibule_engine::error::{Code, Error};
 
@@ -16,6 +16,15 @@ pub enum ApiError {
     TooLarge,
     /// A charset or content encoding that is not read; the text names it.
     Unsupported(String),
+}
+
+impl ApiError {
+    /// The path comes from the caller; a long one need not come back whole.
+    #[must_use]
+    pub fn no_route(method: &Method, uri: &Uri) -> Self {
+        let path: String = uri.path().chars().take(200).collect();
+        Self::NoRoute(format!("{method} {path}"))
+    }
 }
 
 impl<E: Into<Error>> From<E> for ApiError {

@@ -112,7 +112,7 @@ pub fn router(app: App) -> Router {
 async fn of_this_machine(request: Request, next: Next) -> Result<Response, ApiError> {
     let host = host(request.uri(), request.headers()).unwrap_or_default();
     let own = Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url));
-    if own { Ok(next.run(request).await) } else { Err(ApiError::NoRoute(format!("{} {}", request.method(), request.uri().path()))) }
+    if own { Ok(next.run(request).await) } else { Err(ApiError::no_route(request.method(), request.uri())) }
 }
 
 async fn no_route(State(app): State<App>, request: Request) -> ApiError {
@@ -123,6 +123,5 @@ async fn no_route(State(app): State<App>, request: Request) -> ApiError {
     {
         return refused;
     }
-    let path: String = parts.uri.path().chars().take(200).collect();
-    ApiError::NoRoute(format!("{} {path}", parts.method))
+    ApiError::no_route(&parts.method, &parts.uri)
 }

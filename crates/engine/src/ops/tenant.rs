@@ -364,9 +364,12 @@ async fn write_tx(tx: &mut Tx, draft: &Draft, version: Option<i64>) -> Result<()
             return Err(Error::new(Code::Duplicate, format!("The host `{host}` is that of the tenant `{slug}`")));
         }
     }
-    for name in draft.names.iter().filter(|_| version.is_none()) {
-        if store::tenant::by_host(tx, name).await?.is_some() {
-            return Err(Error::new(Code::Duplicate, format!("The host `{name}` belongs to another tenant")));
+    // Who exists already has had them all along.
+    if version.is_none() {
+        for name in &draft.names {
+            if store::tenant::by_host(tx, name).await?.is_some() {
+                return Err(Error::new(Code::Duplicate, format!("The host `{name}` belongs to another tenant")));
+            }
         }
     }
     if let Some(host) = store::tenant::set_hosts(tx, draft.id, &draft.hosts).await? {

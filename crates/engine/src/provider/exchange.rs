@@ -1,12 +1,12 @@
 //! What every provider is asked for in the same way: the customer's way there, and a code turned into tokens.
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::{Flow, Refusal, Returned};
+use crate::crypto::sha256;
 use crate::crypto::unique::Unique;
 use crate::ports::http::Http;
 
@@ -15,7 +15,7 @@ const MAX_ACCESS_TOKEN: usize = 8 * 1024;
 
 /// The authorization URL. What every provider has comes first, in the order of Medusa's; `more` comes after it.
 pub fn authorization(endpoint: &Url, flow: Flow<'_>, scope: Option<&str>, state: &str, more: &[(&str, &str)]) -> Url {
-    let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, flow.code_verifier.as_bytes()));
+    let challenge = URL_SAFE_NO_PAD.encode(sha256(&[flow.code_verifier.as_bytes()]));
     let mut url = endpoint.clone();
     url.set_fragment(None);
     url.query_pairs_mut()

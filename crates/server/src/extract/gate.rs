@@ -54,7 +54,7 @@ impl FromRequestParts<App> for Gate {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
         let Path((actor, provider)) = Path::<(String, String)>::from_request_parts(parts, app).await?;
         if RESERVED.contains(&actor.as_str()) {
-            return Err(ApiError::NoRoute(format!("{} {}", parts.method, parts.uri.path())));
+            return Err(ApiError::no_route(&parts.method, &parts.uri));
         }
         let actor = ActorType::new(actor);
         if !tenant.allows(&actor, &provider) {
