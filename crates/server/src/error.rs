@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use vestibule_engine::error::{Code, Error};
 
 /// What a handler fails with.
@@ -77,33 +77,45 @@ const fn names(code: Code) -> (&'static str, Option<&'static str>) {
     }
 }
 
-fn body(kind: &str, code: Option<&str>, message: &str) -> Json<serde_json::Value> {
-    Json(match code {
-        Some(code) => json!({"code": code, "type": kind, "message": message}),
-        None => json!({"type": kind, "message": message}),
-    })
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
+impl ApiError {
+    /// Status and body.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, Value) {
         match self {
-            Self::Engine(e) => engine_error(&e),
-            Self::NoRoute(what) => (StatusCode::NOT_FOUND, body("not_found", None, &format!("Cannot {what}"))).into_response(),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, body("unknown_error", None, "request entity too large")).into_response(),
-            Self::Unsupported(text) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, body("unknown_error", None, &text)).into_response(),
+            Self::Engine(e) => {
+                let (kind, code) = names(e.code);
+                (status(e.code), body(kind, code, &e.message))
+            }
+            Self::NoRoute(what) => (StatusCode::NOT_FOUND, body("not_found", None, &format!("Cannot {what}"))),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, body("unknown_error", None, "request entity too large")),
+            Self::Unsupported(text) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, body("unknown_error", None, text)),
         }
     }
 }
 
-fn engine_error(e: &Error) -> Response {
-    let status = status(e.code);
+fn body(kind: &str, code: Option<&str>, message: &str) -> Value {
+    match code {
+        Some(code) => json!({"code": code, "type": kind, "message": message}),
+        None => json!({"type": kind, "message": message}),
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, body) = self.answer();
+        let response = (status, Json(body)).into_response();
+        if let Self::Engine(e) = self { engine_error(&e, response) } else { response }
+    }
+}
+
+/// Says the failure to the log, and in headers what the body alone does not.
+fn engine_error(e: &Error, mut response: Response) -> Response {
+    let status = response.status();
     if status.is_server_error() {
         tracing::error!(error = %e, "a request failed");
     } else {
         tracing::debug!(error = %e, "a request was refused");
     }
-    let (kind, code) = names(e.code);
-    let mut response = (status, body(kind, code, &e.message)).into_response();
     if let Some(wait) = e.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod openapi;
 pub mod router;
 pub mod wire;
 

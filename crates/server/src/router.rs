@@ -48,6 +48,8 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/health", MayCall::Anyone, || get(api::health::live)),
     route(Method::GET, "/livez", MayCall::Anyone, || get(api::health::live)),
     route(Method::GET, "/readyz", MayCall::Anyone, || get(api::health::ready)),
+    route(Method::GET, "/openapi.json", MayCall::Anyone, || get(api::openapi::get)),
+    route(Method::GET, "/docs", MayCall::Anyone, || get(pages::openapi::show)),
     route(Method::GET, "/.well-known/jwks.json", MayCall::Anyone, || get(api::jwks::get)),
     route(Method::GET, "/auth/{actor_type}/{auth_provider}", MayCall::Anyone, || get(api::sign_in::get)),
     route(Method::POST, "/auth/{actor_type}/{auth_provider}", MayCall::Anyone, || post(api::sign_in::post)),

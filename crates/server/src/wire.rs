@@ -64,6 +64,12 @@ impl Area {
     }
 }
 
+/// Whether what answers at `path` is a store's.
+#[must_use]
+pub fn needs_tenant(path: &str) -> bool {
+    Area::of(path) != Area::Bare
+}
+
 impl Wire {
     /// Answers one request.
     pub async fn answer(&self, peer: SocketAddr, request: Request<Body>) -> Response {

@@ -76,6 +76,18 @@ pub const ADDRESS: Shape = Shape {
 };
 
 impl Shape {
+    /// All fields of its own, in the order in which they are shown.
+    #[must_use]
+    pub const fn fields(&self) -> &'static [&'static str] {
+        self.fields
+    }
+
+    /// The fields of each thing of the relation `name`.
+    #[must_use]
+    pub fn related(&self, name: &str) -> &'static [&'static str] {
+        self.relations.iter().find(|relation| relation.name == name).map_or(&[], |relation| relation.fields)
+    }
+
     /// Whether it has `field` of its own.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
@@ -197,8 +209,7 @@ impl Selection {
 
     /// One thing of the relation `name`, if that is wanted.
     pub fn show_related(&self, shape: &Shape, name: &str, value: impl Fn(&str) -> Value) -> Map<String, Value> {
-        let relation = shape.relations.iter().find(|relation| relation.name == name);
-        show(relation.map_or(&[], |relation| relation.fields), self.relation(name).unwrap_or_default(), value)
+        show(shape.related(name), self.relation(name).unwrap_or_default(), value)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod health;
 pub mod identity;
 pub mod jwks;
+pub mod openapi;
 pub mod password_reset;
 pub mod query;
 pub mod registration;

@@ -5,7 +5,7 @@ use vestibule_engine::error::Error;
 use vestibule_engine::model::customer::Change;
 
 /// Longest text in a customer's field, in characters.
-const TEXT: usize = 1_000;
+pub const TEXT: usize = 1_000;
 
 /// An object whose fields are taken out one by one; what is left is unknown.
 pub struct Fields {

@@ -142,7 +142,8 @@ fn greet(engine: &Engine, address: SocketAddr) {
         }
         println!("  reset page       http://{}.localhost:{}/account/reset-password", shop.slug, address.port());
     }
-    println!("\nmail inbox         http://{address}/dev/inbox");
+    println!("\nAPI                http://{address}/docs");
+    println!("mail inbox         http://{address}/dev/inbox");
     println!("sign in            http://{address}/dev/sign-in");
     println!("demo customer      {CUSTOMER}   password {PASSWORD}");
     println!("\nAsk for a password reset, then open the inbox:\n");

@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod key;
+mod openapi;
 mod provider;
 mod serve;
 mod tenant;
@@ -44,6 +45,8 @@ enum Command {
     Key(key::KeyCommand),
     /// Sets, lists and removes the third parties that sign a tenant's customers in.
     Provider(provider::ProviderCommand),
+    /// Prints the description of the API, an OpenAPI document.
+    Openapi,
     /// Prints the version.
     Version,
 }
@@ -118,6 +121,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::User(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Provider(command) => command.run().await,
+        Command::Openapi => openapi::run(),
         Command::Version => {
             println!("vestibule {}", env!("CARGO_PKG_VERSION"));
             Ok(())

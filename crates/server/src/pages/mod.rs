@@ -3,6 +3,7 @@
 pub mod demo_provider;
 pub mod demo_storefront;
 pub mod inbox;
+pub mod openapi;
 pub mod password_reset;
 mod render;
 

@@ -7,6 +7,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Serialize, Serializer};
 
 use super::demo_provider::Person;
+use super::openapi::Reference;
 
 /// `{base}/account/assets/style.css`, `text/css; charset=utf-8`.
 pub const STYLE_CSS: &str = include_str!("../../pages/assets/style.css");
@@ -216,6 +217,14 @@ pub fn demo_callback(page: &StorefrontPage<'_>) -> Result<String, minijinja::Err
     render("demo_callback.html", AtRoot { base: "", page })
 }
 
+/// The description of the API.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn openapi(page: &Reference) -> Result<String, minijinja::Error> {
+    render("openapi.html", AtRoot { base: "", page })
+}
+
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -229,6 +238,7 @@ fn source(name: &str) -> Option<&'static str> {
         "layout.html" => Some(include_str!("../../pages/layout.html")),
         "reset_password.html" => Some(include_str!("../../pages/reset_password.html")),
         "inbox.html" => Some(include_str!("../../pages/inbox.html")),
+        "openapi.html" => Some(include_str!("../../pages/openapi.html")),
         "demo_choose.html" => Some(include_str!("../../pages/demo_choose.html")),
         "demo_sign_in.html" => Some(include_str!("../../pages/demo_sign_in.html")),
         "demo_callback.html" => Some(include_str!("../../pages/demo_callback.html")),

@@ -27,6 +27,13 @@ fn version_is_a_result() {
 }
 
 #[test]
+fn openapi_prints_the_committed_document() {
+    let ended = Desk::new("").run(&["openapi"]).expect(0);
+    let committed = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json")).unwrap();
+    assert!(ended.stdout == committed && ended.stderr.is_empty());
+}
+
+#[test]
 fn wrong_words_are_wrong_usage() {
     let desk = Desk::new("");
     let wrong: [&[&str]; 10] = [

@@ -1,7 +1,7 @@
 //! Errors on the wire: their bodies, their headers, and that nothing of the inside shows in them.
 
 mod document;
-mod triggers;
+pub mod triggers;
 
 use std::time::Duration;
 

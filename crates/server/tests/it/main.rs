@@ -17,6 +17,7 @@ mod examples;
 mod fuzz;
 mod generated;
 mod health;
+mod openapi;
 mod outbox;
 mod pages;
 mod password_reset;

@@ -15,6 +15,8 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         ("GET", "/health") => ("/health", Value::Null),
         ("GET", "/livez") => ("/livez", Value::Null),
         ("GET", "/readyz") => ("/readyz", Value::Null),
+        ("GET", "/openapi.json") => ("/openapi.json", Value::Null),
+        ("GET", "/docs") => ("/docs", Value::Null),
         ("GET", "/.well-known/jwks.json") => ("/.well-known/jwks.json", Value::Null),
         ("GET", "/auth/{actor_type}/{auth_provider}") => ("/auth/customer/emailpass", Value::Null),
         ("POST", "/auth/{actor_type}/{auth_provider}") => ("/auth/customer/emailpass", credentials),

@@ -43,6 +43,9 @@ async fn everything_that_dev_prints_works() {
     let inbox = url::Url::parse(&printed(&dev, "mail inbox")[0]).unwrap();
     let shown = shop(&dev, &inbox[..url::Position::BeforePath], "").get(inbox.path()).send().await.expect_status(200);
     assert!(shown.text.contains("No mail yet"));
+    let reference = url::Url::parse(&printed(&dev, "API")[0]).unwrap();
+    let shown = shop(&dev, &reference[..url::Position::BeforePath], "").get(reference.path()).send().await.expect_status(200);
+    assert!(shown.text.replace("&#x2f;", "/").contains(&format!("{}/auth/customer/emailpass/reset-password", dev.base)), "lines to copy");
     let begin = url::Url::parse(&printed(&dev, "sign in")[0]).unwrap();
     let shown = shop(&dev, &begin[..url::Position::BeforePath], "").get(begin.path()).send().await.expect_status(200);
     assert!(shown.text.contains("Sign in with the demo provider"));

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
+use super::documented;
+
 /// One shop's API.
 #[derive(Clone)]
 pub struct Shop {
@@ -107,10 +109,17 @@ impl Call {
         self.try_send().await.unwrap()
     }
 
+    /// The answer, which is as the API is described.
+    ///
     /// An error: the connection broke, and nobody knows what became of the request.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
-        let response = self.0.send().await?;
-        Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await? })
+        let (http, request) = self.0.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await?;
+        let answer = Answer { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await? };
+        documented::check(&method, &path, &answer);
+        Ok(answer)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod app;
 pub mod at_rest;
 pub mod binary;
 pub mod client;
+pub mod documented;
 pub mod raw;
 pub mod stage;
 pub mod webhook_sink;
