@@ -10,7 +10,7 @@ use url::Url;
 use vestibule_engine::config::Config;
 use vestibule_engine::crypto::keyring::MasterKey;
 use vestibule_engine::model::event::EventName;
-use vestibule_engine::model::tenant::{Algorithm, TenantSettings, is_slug, well_known_secrets};
+use vestibule_engine::model::tenant::{Algorithm, SameSite, TenantSettings, is_slug, well_known_secrets};
 use vestibule_engine::notify::inbox::Inbox;
 use vestibule_engine::notify::provider_for;
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
@@ -278,6 +278,11 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
         if tenant.mail.from.is_none() && transport.expose() != "inbox" {
             wrong("mail.from is required to send mail".into());
         }
+    }
+    if local && tenant.cookies.same_site == SameSite::None {
+        findings
+            .warnings
+            .push(format!("tenant {slug}: cookies.same_site = \"none\" needs https; over http on this machine the cookie is sent as lax"));
     }
     secret_findings(tenant, local, findings);
     findings.warnings.extend(event::warnings(tenant));

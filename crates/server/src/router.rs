@@ -21,11 +21,15 @@ pub enum MayCall {
     Anyone,
     /// A reset token as bearer.
     ResetToken,
-    /// The token of a login of any actor type, with or without an actor.
+    /// The token of a login of any actor type, with or without an actor. A cookie is not enough.
+    Token,
+    /// The cookie of a session. A token is not enough.
+    Cookie,
+    /// The token or the cookie of a login of any actor type, with or without an actor.
     Login,
-    /// A publishable key, and the token of a customer's login, with or without a customer.
+    /// A publishable key, and the token or cookie of a customer's login, with or without a customer.
     CustomerLogin,
-    /// A publishable key, and the token of a customer.
+    /// A publishable key, and the token or cookie of a customer.
     Customer,
     /// Anyone, in `vestibule dev` only.
     Development,
@@ -62,6 +66,13 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/auth/callback/{auth_provider}", MayCall::Anyone, || get(api::callback::shared_get)),
     route(Method::POST, "/auth/callback/{auth_provider}", MayCall::Anyone, || post(api::callback::shared_post)),
     route(Method::POST, "/auth/token/refresh", MayCall::Login, || post(api::token::refresh)),
+    route(Method::POST, "/auth/{actor_type}/{auth_provider}/change-password", MayCall::Login, || post(api::password_change::post)),
+    route(Method::POST, "/auth/session", MayCall::Token, || post(api::session_cookie::give)),
+    route(Method::DELETE, "/auth/session", MayCall::Cookie, || delete(api::session_cookie::end)),
+    route(Method::GET, "/auth/sessions", MayCall::Login, || get(api::session::list)),
+    route(Method::DELETE, "/auth/sessions", MayCall::Login, || delete(api::session::end_several)),
+    route(Method::DELETE, "/auth/sessions/current", MayCall::Login, || delete(api::session::end_current)),
+    route(Method::DELETE, "/auth/sessions/{id}", MayCall::Login, || delete(api::session::end_one)),
     route(Method::GET, "/auth/identities", MayCall::Login, || get(api::identity::list)),
     route(Method::POST, "/auth/identities", MayCall::Login, || post(api::identity::link)),
     route(Method::DELETE, "/auth/identities/{id}", MayCall::Login, || delete(api::identity::unlink)),

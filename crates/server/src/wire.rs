@@ -39,7 +39,7 @@ pub struct Wire {
 
 /// Which origins may call, and whether a tenant is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Area {
+pub(crate) enum Area {
     Store,
     Auth,
     Admin,
@@ -50,7 +50,7 @@ enum Area {
 }
 
 impl Area {
-    fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         let mut words = path.split('/').skip(1);
         match words.next().unwrap_or_default() {
             // Where providers send customers of every shop: the state says whose they are.
@@ -127,6 +127,10 @@ fn normalised(uri: &Uri) -> Option<Uri> {
         "callback",
         "providers",
         "identities",
+        "session",
+        "sessions",
+        "current",
+        "change-password",
         "token",
         "refresh",
         "account",
@@ -240,7 +244,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a page at `origin` may call. In development any page of this machine may.
-fn allows(development: bool, tenant: &Tenant, area: Area, origin: &HeaderValue) -> bool {
+pub(crate) fn allows(development: bool, tenant: &Tenant, area: Area, origin: &HeaderValue) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     let cors = &tenant.settings.cors;
     let listed = match area {

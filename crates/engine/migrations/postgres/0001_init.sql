@@ -140,9 +140,14 @@ CREATE TABLE sessions (
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     ended_at BIGINT,
+    -- What the client called itself at the sign-in, cut: so that its owner can tell sessions apart.
+    user_agent TEXT,
+    -- SHA-256 of the cookie that stands for the session in a browser, once it was given one.
+    cookie_hash BYTEA,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id);
+CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id, id);
+CREATE UNIQUE INDEX sessions_by_cookie ON sessions (tenant_id, cookie_hash) WHERE cookie_hash IS NOT NULL;
 CREATE INDEX sessions_by_end ON sessions (tenant_id, expires_at);
 
 CREATE TABLE password_resets (

@@ -70,7 +70,7 @@ const PASSWORD_RESET: Spec = Spec {
 const PASSWORD_UPDATED: Spec = Spec {
     name: "auth.password_updated",
     since: "0.1",
-    when: "a password was replaced",
+    when: "a password was replaced, by a reset or by its owner",
     fields: &[
         text("auth_identity_id", LOGIN),
         text("entity_id", "the address that registered"),

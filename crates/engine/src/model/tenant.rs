@@ -76,6 +76,7 @@ pub struct TenantSettings {
     /// Third-party providers by the name that stands in the path.
     pub providers: BTreeMap<String, ProviderSettings>,
     pub callbacks: Callbacks,
+    pub cookies: Cookies,
     pub mail: Mail,
     pub webhooks: Vec<Webhook>,
 }
@@ -189,6 +190,27 @@ pub enum CallbackCookie {
     Always,
     /// None: for storefronts on a host of the same site whose SDK sends no cookies.
     Never,
+}
+
+/// The cookie of a session.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cookies {
+    /// Whether browsers send it with calls from pages of other sites. Default `lax`.
+    pub same_site: SameSite,
+}
+
+/// From which pages browsers send a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameSite {
+    /// With calls of pages on hosts of the same site, and when a link is followed.
+    #[default]
+    Lax,
+    /// With calls of pages on hosts of the same site alone.
+    Strict,
+    /// With calls of every page that may call at all. Over https alone.
+    None,
 }
 
 /// What a login of a third party has to do with a customer who has the same address.

@@ -108,15 +108,15 @@ pub(super) fn linked_data(login: &Identity) -> Map<String, Value> {
 ///
 /// # Errors
 /// `Unexpected` if the token cannot be signed; what the database says.
-pub async fn arrive(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival) -> Result<Arrived> {
-    let new = session::draw(engine, tenant);
-    let input = Arc::new((tenant.clone(), draft(engine, tenant, arrival)));
+pub async fn arrive(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival, user_agent: Option<&str>) -> Result<Arrived> {
+    let new = session::draw(engine, tenant, user_agent);
+    let input = Arc::new((tenant.clone(), draft(engine, tenant, arrival), new.clone()));
     let (identity, account_exists) = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, draft) = &*input;
+                let (tenant, draft, new) = &*input;
                 let (identity, account_exists) = settle(tx, tenant, draft).await?;
                 session::begin(tx, tenant, new, identity.id).await?;
                 Ok((identity, account_exists))
@@ -124,7 +124,7 @@ pub async fn arrive(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival) -> 
         })
         .await?;
     engine.outbox.wake();
-    Ok(Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists })
+    Ok(Arrived { token: session::token(engine, tenant, &new, &identity)?, account_exists })
 }
 
 /// Stores who arrived under the one-time code with the hash `id`; the session begins when it is redeemed.

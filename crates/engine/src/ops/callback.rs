@@ -37,6 +37,8 @@ pub struct Browser<'a> {
     pub cookie: Option<&'a str>,
     /// Whether it is a browser on the API's own host or on one of the same site, so that it can keep a cookie of ours.
     pub same_site: bool,
+    /// What it calls itself.
+    pub user_agent: Option<&'a str>,
 }
 
 impl Browser<'_> {
@@ -203,7 +205,7 @@ pub async fn arrive(
     }
     same_browser(tenant, away.browser.as_deref(), away.browser_required, browser)?;
     let claims = ask(engine, tenant, name, settings, &state, &away, code, answer).await?;
-    account::arrive(engine, tenant, Arrival { actor: actor.clone(), provider: name.to_owned(), claims }).await
+    account::arrive(engine, tenant, Arrival { actor: actor.clone(), provider: name.to_owned(), claims }, browser.user_agent).await
 }
 
 fn no_state() -> Error {
@@ -322,25 +324,26 @@ async fn redeem(
     let id = code_id(code, answer.state.as_deref().ok_or_else(no_state)?);
     let over = spend_code(engine, tenant, actor, name, id).await?.filter(|over| !is_foreign(over, origin)).ok_or_else(no_state)?;
     same_browser(tenant, over.browser.as_deref(), over.browser_required, browser)?;
-    let new = session::draw(engine, tenant);
+    let new = session::draw(engine, tenant, browser.user_agent);
     let (tenant_id, login) = (tenant.id, over.identity);
-    let input = Arc::new(tenant.clone());
+    let input = Arc::new((tenant.clone(), new.clone()));
     let identity = engine
         .db
         .write(move |tx| {
-            let tenant = input.clone();
+            let input = input.clone();
             Box::pin(async move {
+                let (tenant, new) = &*input;
                 // The lock orders this against the login's removal, which ends its sessions: this one would be born after.
                 if !store::identity::lock(tx, tenant_id, login).await? {
                     return Ok(None);
                 }
-                session::begin(tx, &tenant, new, login).await?;
+                session::begin(tx, tenant, new, login).await?;
                 store::identity::by_id(tx, tenant_id, login).await
             })
         })
         .await?;
     let identity = identity.ok_or_else(no_state)?;
-    Ok(Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists: over.account_exists })
+    Ok(Arrived { token: session::token(engine, tenant, &new, &identity)?, account_exists: over.account_exists })
 }
 
 async fn spend_code(engine: &Engine, tenant: &Tenant, actor: &ActorType, name: &str, id: [u8; 32]) -> Result<Option<HandedOver>> {

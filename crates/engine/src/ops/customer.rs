@@ -88,7 +88,7 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
     let identity = caller.identity;
     // The lock orders this against a reset, which ends the login's sessions: the one that was looked at before may be over.
     store::identity::lock(tx, tenant.id, identity).await?;
-    if store::session::live(tx, tenant.id, caller.session).await? != Some(identity) {
+    if !session::lives_tx(tx, tenant.id, caller.session, identity).await? {
         return Err(Error::unauthenticated());
     }
     let login = store::identity::by_id(tx, tenant.id, identity).await?;
@@ -143,15 +143,24 @@ async fn with_addresses(reader: &mut Reader, tenant: TenantId, customer: Custome
 /// # Errors
 /// `Unauthenticated` for a token that is not a live one of a customer, `NotFound` if the customer is gone.
 pub async fn me(engine: &Engine, tenant: &Tenant, token: &str, wanted: bool) -> Result<WithAddresses> {
-    let caller =
-        session::verified(engine, tenant, token).filter(|caller| caller.claims.actor_type == "customer").ok_or_else(Error::unauthenticated)?;
+    of(engine, tenant, session::verified(engine, tenant, token).ok_or_else(Error::unauthenticated)?, wanted).await
+}
+
+/// The customer who calls. Addresses are read if `wanted`.
+///
+/// # Errors
+/// `Unauthenticated` for a caller whose session has ended or who is no customer, `NotFound` if the customer is gone.
+pub async fn of(engine: &Engine, tenant: &Tenant, caller: Caller, wanted: bool) -> Result<WithAddresses> {
+    if caller.claims.actor_type != "customer" {
+        return Err(Error::unauthenticated());
+    }
     let id: CustomerId = caller.claims.actor_id.parse().map_err(|()| Error::unauthenticated())?;
-    let tenant_id = tenant.id;
+    let (tenant_id, session, identity) = (tenant.id, caller.session, caller.identity);
     let found = engine
         .db
         .read(move |reader| {
             Box::pin(async move {
-                let found = store::customer::by_session(reader, tenant_id, caller.session, caller.identity, id).await?;
+                let found = store::customer::by_session(reader, tenant_id, session, identity, id).await?;
                 let Some(found) = found else { return Ok(None) };
                 with_addresses(reader, tenant_id, found.customer, wanted && found.has_addresses).await.map(Some)
             })
@@ -160,7 +169,7 @@ pub async fn me(engine: &Engine, tenant: &Tenant, token: &str, wanted: bool) -> 
     match found {
         Some(customer) => Ok(customer),
         // Which of the two is missing decides the answer.
-        None if session::authenticate(engine, tenant, token).await?.is_some() => Err(not_found(id)),
+        None if session::lives(engine, tenant, &caller).await? => Err(not_found(id)),
         None => Err(Error::unauthenticated()),
     }
 }

@@ -8,14 +8,14 @@ use crate::error::{Code, Error, Result};
 use crate::model::email::Email;
 use crate::model::event::EventName;
 use crate::model::identity::Identity;
-use crate::model::ids::IdentityId;
+use crate::model::ids::{IdentityId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::ops::account::linked_data;
 use crate::ops::event::{self, Planned};
 use crate::ops::session::{self, Caller};
 use crate::provider::emailpass;
-use crate::store::{self, Tx};
+use crate::store::{self, Reader, Tx};
 
 /// How long after a sign-in its session may change how the account is reached.
 const FRESH: Duration = Duration::from_mins(10);
@@ -26,19 +26,26 @@ const FRESH: Duration = Duration::from_mins(10);
 /// `Unauthenticated` if the login is gone.
 pub async fn list(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<Vec<Identity>> {
     let (tenant, id) = (tenant.id, caller.identity);
-    let logins = engine
-        .db
-        .read(move |reader| {
-            Box::pin(async move {
-                let Some(own) = store::identity::by_id(reader, tenant, id).await? else { return Ok(Vec::new()) };
-                match &own.actor_id {
-                    Some(actor) => store::identity::of_actor(reader, tenant, &own.key.actor_type, actor).await,
-                    None => Ok(vec![own]),
-                }
-            })
-        })
-        .await?;
-    if logins.is_empty() { Err(Error::unauthenticated()) } else { Ok(logins) }
+    engine.db.read(move |reader| Box::pin(logins(reader, tenant, id))).await
+}
+
+/// As `list`, in a transaction.
+pub(super) async fn logins(reader: &mut Reader, tenant: TenantId, id: IdentityId) -> Result<Vec<Identity>> {
+    let own = store::identity::by_id(reader, tenant, id).await?.ok_or_else(Error::unauthenticated)?;
+    match &own.actor_id {
+        Some(actor) => store::identity::of_actor(reader, tenant, &own.key.actor_type, actor).await,
+        None => Ok(vec![own]),
+    }
+}
+
+/// As `logins`, locked until the transaction ends.
+pub(super) async fn lock_logins(tx: &mut Tx, tenant: TenantId, id: IdentityId) -> Result<Vec<Identity>> {
+    let own = store::identity::by_id(tx, tenant, id).await?.ok_or_else(Error::unauthenticated)?;
+    match &own.actor_id {
+        Some(actor) => drop(store::identity::lock_actor(tx, tenant, &own.key.actor_type, actor).await?),
+        None => drop(store::identity::lock(tx, tenant, id).await?),
+    }
+    logins(tx, tenant, id).await
 }
 
 /// Takes the address of a login for its owner's, on the operator's word.

@@ -7,9 +7,11 @@ pub mod callback;
 pub mod customer;
 pub mod event;
 pub mod identity;
+pub mod password_change;
 pub mod password_reset;
 pub mod registration;
 pub mod session;
+pub mod session_cookie;
 pub mod sign_in;
 pub mod sweep;
 pub mod tenant;
@@ -21,4 +23,6 @@ use std::net::IpAddr;
 #[derive(Debug, Clone)]
 pub struct Client {
     pub ip: IpAddr,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
 }

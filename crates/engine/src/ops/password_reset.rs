@@ -289,13 +289,7 @@ pub async fn complete(
     let local_part = identity.key.entity_id.split('@').next().unwrap_or_default();
     registration::check_password(tenant, local_part, secret)?;
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
-    let data = Map::from_iter([
-        ("auth_identity_id".to_owned(), Value::String(identity.id.to_string())),
-        ("entity_id".to_owned(), Value::String(identity.key.entity_id.clone())),
-        ("actor_type".to_owned(), Value::String(identity.key.actor_type.to_string())),
-        ("auth_provider".to_owned(), Value::String(identity.key.provider.clone())),
-    ]);
-    let planned = event::plan(engine, tenant, EventName::PasswordUpdated, data, None);
+    let planned = event::plan(engine, tenant, EventName::PasswordUpdated, updated_data(&identity), None);
     let failures = Failures::at(engine, tenant, &identity.key);
     let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned));
     engine
@@ -310,6 +304,16 @@ pub async fn complete(
         .await?;
     engine.outbox.wake();
     Ok(())
+}
+
+/// The data of `auth.password_updated`.
+pub(super) fn updated_data(login: &Identity) -> Map<String, Value> {
+    Map::from_iter([
+        ("auth_identity_id".to_owned(), Value::String(login.id.to_string())),
+        ("entity_id".to_owned(), Value::String(login.key.entity_id.clone())),
+        ("actor_type".to_owned(), Value::String(login.key.actor_type.to_string())),
+        ("auth_provider".to_owned(), Value::String(login.key.provider.clone())),
+    ])
 }
 
 async fn complete_tx(

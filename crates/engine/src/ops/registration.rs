@@ -30,20 +30,20 @@ pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Clien
         ticket(engine, tenant, Limit::RegistrationsPerTenant, ""),
     ];
     let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
-    let new = session::draw(engine, tenant);
+    let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let identity = if let Some(identity) = existing {
         let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.clone()).await).await?;
         if verdict == Verdict::Wrong || identity.actor_id.is_some() {
             return Err(taken());
         }
-        resume(engine, tenant, identity, failures, new).await?
+        resume(engine, tenant, identity, failures, new.clone()).await?
     } else {
         let hash = engine.hasher.hash(secret, engine.rng.bytes()).await?;
         let now = engine.clock.now();
         let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
-        create(engine, tenant, identity, new).await?
+        create(engine, tenant, identity, new.clone()).await?
     };
-    session::token(engine, tenant, new, &identity.ok_or_else(taken)?)
+    session::token(engine, tenant, &new, &identity.ok_or_else(taken)?)
 }
 
 fn taken() -> Error {
@@ -89,13 +89,13 @@ async fn admit_tx(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket], failures: &F
 
 /// `None`: somebody else registered the address a moment ago.
 async fn create(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: NewSession) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity));
+    let input = Arc::new((tenant.clone(), identity, new));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, identity) = &*input;
+                let (tenant, identity, new) = &*input;
                 if !store::identity::insert(tx, tenant.id, identity).await? {
                     return Ok(None);
                 }
@@ -108,17 +108,17 @@ async fn create(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: 
 
 /// `None`: the login got an actor or another password meanwhile.
 async fn resume(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, failures: Failures, new: NewSession) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity, failures));
+    let input = Arc::new((tenant.clone(), identity, failures, new));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { resume_tx(tx, &input.0, &input.1, &input.2, new).await })
+            Box::pin(async move { resume_tx(tx, &input.0, &input.1, &input.2, &input.3).await })
         })
         .await
 }
 
-async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &Failures, new: NewSession) -> Result<Option<Identity>> {
+async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &Failures, new: &NewSession) -> Result<Option<Identity>> {
     store::identity::lock(tx, tenant.id, verified.id).await?;
     let current = store::identity::by_id(tx, tenant.id, verified.id).await?;
     let Some(current) = current.filter(|now| now.password_hash == verified.password_hash && now.actor_id.is_none()) else { return Ok(None) };
@@ -139,14 +139,14 @@ mod tests {
         for backend in [Backend::Sqlite, Backend::Postgres] {
             let (engine, tenant, database) = one_shop(backend).await.unwrap();
             let (actor, email) = (ActorType::customer(), Email::parse("ann@example.com").unwrap());
-            let client = Client { ip: Ipv4Addr::LOCALHOST.into() };
+            let client = Client { ip: Ipv4Addr::LOCALHOST.into(), user_agent: None };
             register(&engine, &tenant, &client, &actor, &email, "an-Old-pass-8").await.unwrap();
             let key = emailpass::key(&actor, &email);
             let (tenant_id, failures) = (tenant.id, Failures::at(&engine, &tenant, &key));
             let verified = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
             let verified = verified.unwrap().unwrap();
             let resumes = async || {
-                let new = session::draw(&engine, &tenant);
+                let new = session::draw(&engine, &tenant, None);
                 resume(&engine, &tenant, verified.clone(), failures.clone(), new).await.unwrap().is_some()
             };
             assert!(resumes().await);

@@ -1,19 +1,26 @@
-//! Sessions: how a sign-in becomes a token, and how a token is believed.
+//! Sessions: how a sign-in becomes a token, how a token is believed, and how its owner sees and ends them.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::identity::{ActorType, Identity};
-use crate::model::ids::{CustomerId, IdentityId, SessionId, UserId};
+use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId, UserId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::SessionClaims;
-use crate::store::{self, Tx};
+use crate::ops::identity;
+use crate::store::session::SessionRow;
+use crate::store::{self, Reader, Tx};
 
-/// Who is calling: a token that verified and whose session lives.
+/// Longest name of a client that is kept, in bytes.
+const USER_AGENT: usize = 200;
+/// Most sessions that a list shows.
+const LISTED: usize = 100;
+
+/// Who is calling: a token that verified or a cookie, whose session lives.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub claims: Arc<SessionClaims>,
@@ -22,27 +29,39 @@ pub struct Caller {
 }
 
 /// A session that is about to be written: its id is drawn before the transaction.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NewSession {
     id: SessionId,
     started_at: Timestamp,
     expires_at: Timestamp,
+    user_agent: Option<String>,
 }
 
-/// Draws a session for `tenant`.
+/// Draws a session for `tenant`, begun by a client that calls itself `user_agent`.
 #[must_use]
-pub fn draw(engine: &Engine, tenant: &Tenant) -> NewSession {
+pub fn draw(engine: &Engine, tenant: &Tenant, user_agent: Option<&str>) -> NewSession {
     let started_at = engine.clock.now();
-    NewSession { id: SessionId(engine.rng.ulid(started_at)), started_at, expires_at: started_at.after(tenant.settings.tokens.session_max_age.0) }
+    let user_agent = user_agent.map(|text| text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(USER_AGENT).collect::<String>());
+    NewSession {
+        id: SessionId(engine.rng.ulid(started_at)),
+        started_at,
+        expires_at: started_at.after(tenant.settings.tokens.session_max_age.0),
+        user_agent: user_agent.filter(|text| !text.is_empty()),
+    }
 }
 
 /// Writes the session's row.
-pub async fn begin(tx: &mut Tx, tenant: &Tenant, session: NewSession, identity: IdentityId) -> Result<()> {
-    store::session::insert(tx, tenant.id, session.id, identity, session.expires_at).await
+pub async fn begin(tx: &mut Tx, tenant: &Tenant, session: &NewSession, identity: IdentityId) -> Result<()> {
+    store::session::insert(tx, tenant.id, session.id, identity, session.expires_at, session.user_agent.as_deref()).await
 }
 
 /// Signs a token of `session` for `identity`.
-pub fn token(engine: &Engine, tenant: &Tenant, session: NewSession, identity: &Identity) -> Result<String> {
+pub fn token(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Identity) -> Result<String> {
+    tenant.keys.sign_session(&claims(engine, tenant, session, identity))
+}
+
+/// What a token of `session` says of `identity`, from now on.
+fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Identity) -> SessionClaims {
     let iat = session.started_at.seconds();
     let ttl = i64::try_from(tenant.settings.tokens.ttl.0.as_secs()).unwrap_or(i64::MAX);
     let actor_id = identity.actor_id.as_deref().map(|bare| wire_actor_id(&identity.key.actor_type, bare)).unwrap_or_default();
@@ -50,7 +69,7 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: NewSession, identity: &I
     if !actor_id.is_empty() {
         app_metadata.insert(format!("{}_id", identity.key.actor_type), Value::String(actor_id.clone()));
     }
-    tenant.keys.sign_session(&SessionClaims {
+    SessionClaims {
         actor_id,
         actor_type: identity.key.actor_type.to_string(),
         auth_identity_id: identity.id.to_string(),
@@ -65,7 +84,7 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: NewSession, identity: &I
         exp: (iat.saturating_add(ttl)).min(session.expires_at.seconds()),
         jti: engine.rng.ulid(session.started_at).to_string(),
         sid: session.id.bare(),
-    })
+    }
 }
 
 /// A new token of the caller's session, from what its login is now: this is how a login that became a customer gets a token that says so.
@@ -85,8 +104,18 @@ pub async fn refresh(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Resul
         })
         .await?;
     let (row, identity) = found.ok_or_else(|| Error::unauthorized("Invalid auth identity while refreshing token"))?;
-    let again = NewSession { id: session, started_at: engine.clock.now(), expires_at: row.expires_at };
-    token(engine, tenant, again, &identity)
+    token(engine, tenant, &again(engine, &row), &identity)
+}
+
+/// A session that has begun, as of now.
+fn again(engine: &Engine, row: &SessionRow) -> NewSession {
+    NewSession { id: row.id, started_at: engine.clock.now(), expires_at: row.expires_at, user_agent: None }
+}
+
+/// The caller who shows the cookie of the session `row`: what its login is now.
+pub(super) fn known(engine: &Engine, tenant: &Tenant, row: &SessionRow, identity: &Identity) -> Caller {
+    let claims = Arc::new(claims(engine, tenant, &again(engine, row), identity));
+    Caller { claims, session: row.id, identity: identity.id }
 }
 
 fn wire_actor_id(actor: &ActorType, bare: &str) -> String {
@@ -100,9 +129,18 @@ fn wire_actor_id(actor: &ActorType, bare: &str) -> String {
 /// The caller whom `token` names, if it verifies and its session neither ended nor expired. The row is read at every use.
 pub async fn authenticate(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Option<Caller>> {
     let Some(caller) = verified(engine, tenant, token) else { return Ok(None) };
-    let (tenant_id, session) = (tenant.id, caller.session);
-    let live = engine.db.read(move |reader| Box::pin(store::session::live(reader, tenant_id, session))).await?;
-    Ok(live.filter(|identity| *identity == caller.identity).map(|_| caller))
+    Ok(lives(engine, tenant, &caller).await?.then_some(caller))
+}
+
+/// Whether the caller's session lives.
+pub(super) async fn lives(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<bool> {
+    let (tenant_id, session, identity) = (tenant.id, caller.session, caller.identity);
+    engine.db.read(move |reader| Box::pin(lives_tx(reader, tenant_id, session, identity))).await
+}
+
+/// The same, in a transaction.
+pub(super) async fn lives_tx(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId) -> Result<bool> {
+    Ok(store::session::live(reader, tenant, session).await? == Some(identity))
 }
 
 /// Whom a token names whose signature and times are right. Its session may have ended: read the row.
@@ -110,4 +148,98 @@ pub(super) fn verified(engine: &Engine, tenant: &Tenant, token: &str) -> Option<
     let claims = engine.tokens.verify_session(&tenant.keys, tenant.id, &tenant.slug, token, engine.clock.now())?;
     let (session, identity) = (claims.sid.parse().ok()?, claims.auth_identity_id.parse().ok()?);
     Some(Caller { claims, session, identity })
+}
+
+/// A session as its owner sees it.
+#[derive(Debug)]
+pub struct Listed {
+    pub id: SessionId,
+    /// Who signed the owner in.
+    pub provider: String,
+    pub user_agent: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Whether it is the caller's own.
+    pub current: bool,
+}
+
+/// The live sessions of the caller's account, whichever of its logins they came by: the newest 100, the newest first.
+///
+/// # Errors
+/// `Unauthenticated` if the login is gone.
+pub async fn list(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<Vec<Listed>> {
+    let (tenant, session, id) = (tenant.id, caller.session, caller.identity);
+    let most = i64::try_from(LISTED).unwrap_or(i64::MAX);
+    let mut all = engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let mut all = Vec::new();
+                for login in identity::logins(reader, tenant, id).await? {
+                    let rows = store::session::of_identity(reader, tenant, login.id, most).await?;
+                    all.extend(rows.into_iter().map(|row| listed(row, &login, session)));
+                }
+                Ok(all)
+            })
+        })
+        .await?;
+    all.sort_by_key(|listed| std::cmp::Reverse(listed.id));
+    all.truncate(LISTED);
+    Ok(all)
+}
+
+fn listed(row: SessionRow, login: &Identity, current: SessionId) -> Listed {
+    Listed {
+        id: row.id,
+        provider: login.key.provider.clone(),
+        user_agent: row.user_agent,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        current: row.id == current,
+    }
+}
+
+/// Which sessions of an account end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    One(SessionId),
+    /// All but the caller's own.
+    Others,
+    All,
+}
+
+/// Ends sessions of the caller's account, with their tokens and cookies.
+///
+/// # Errors
+/// `Unauthenticated` if the caller's own has ended meanwhile, `NotFound` if `One` names none of the account's.
+pub async fn end(engine: &Engine, tenant: &Tenant, caller: &Caller, which: Which) -> Result<()> {
+    let (tenant, session, id) = (tenant.id, caller.session, caller.identity);
+    let found = engine.db.write(move |tx| Box::pin(end_tx(tx, tenant, session, id, which))).await?;
+    match which {
+        Which::One(ended) if !found => Err(not_found(&ended.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// What says that an account has no session `id`, whoever else may have one.
+#[must_use]
+pub fn not_found(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("Session with id: {id} was not found"))
+}
+
+async fn end_tx(tx: &mut Tx, tenant: TenantId, session: SessionId, id: IdentityId, which: Which) -> Result<bool> {
+    // Under the lock, so that of two sessions that end each other one is left.
+    let logins = identity::lock_logins(tx, tenant, id).await?;
+    if !lives_tx(tx, tenant, session, id).await? {
+        return Err(Error::unauthenticated());
+    }
+    let mut found = false;
+    for login in logins {
+        found |= match which {
+            Which::One(one) => store::session::end(tx, tenant, one, login.id).await?,
+            Which::Others => store::session::end_others(tx, tenant, login.id, session).await? > 0,
+            Which::All => store::session::end_all(tx, tenant, login.id).await? > 0,
+        };
+    }
+    Ok(found)
 }

@@ -37,13 +37,19 @@ pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client
         Verdict::RightButOutdated => Some(failures.judged(engine, tenant, engine.hasher.hash(candidate, engine.rng.bytes()).await).await?),
         _ => None,
     };
-    let new = session::draw(engine, tenant);
-    let identity = begin(engine, tenant, identity, failures, upgraded, new).await?.ok_or_else(refused)?;
-    session::token(engine, tenant, new, &identity)
+    let new = session::draw(engine, tenant, client.user_agent.as_deref());
+    let identity = begin(engine, tenant, identity, failures, upgraded, new.clone()).await?.ok_or_else(refused)?;
+    session::token(engine, tenant, &new, &identity)
 }
 
 /// Counts the try and reads the login, in one transaction.
-async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: [Ticket; 2], failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
+pub(super) async fn admit(
+    engine: &Engine,
+    tenant: &Arc<Tenant>,
+    tickets: [Ticket; 2],
+    failures: Failures,
+    key: IdentityKey,
+) -> Result<Option<Identity>> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
         return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
@@ -79,12 +85,12 @@ async fn begin(
     upgraded: Option<String>,
     new: NewSession,
 ) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity, failures, upgraded));
+    let input = Arc::new((tenant.clone(), identity, failures, upgraded, new));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { begin_tx(tx, &input.0, &input.1, &input.2, input.3.as_deref(), new).await })
+            Box::pin(async move { begin_tx(tx, &input.0, &input.1, &input.2, input.3.as_deref(), &input.4).await })
         })
         .await
 }
@@ -95,7 +101,7 @@ async fn begin_tx(
     verified: &Identity,
     failures: &Failures,
     upgraded: Option<&str>,
-    new: NewSession,
+    new: &NewSession,
 ) -> Result<Option<Identity>> {
     // The lock orders this against a reset: whoever comes second sees what the first did.
     if !store::identity::lock(tx, tenant.id, verified.id).await? {

@@ -14,7 +14,7 @@ use super::validate::Fields;
 use super::{address, query};
 use crate::error::ApiError;
 use crate::extract::App;
-use crate::extract::actor::{CustomerLogin, SignedInCustomer, UnreadToken};
+use crate::extract::actor::{CustomerLogin, SignedInCustomer, Unread};
 use crate::extract::body::Body;
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
@@ -50,12 +50,15 @@ pub async fn me(
     RawQuery(query): RawQuery,
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
-    UnreadToken(token): UnreadToken,
+    who: Unread,
 ) -> Result<Json<Envelope>, ApiError> {
     let selection = query::selection(query.as_deref(), &CUSTOMER);
     // A bad query is told only to those who may ask.
     let wanted = selection.as_ref().is_ok_and(wants_addresses);
-    let customer = ops::customer::me(&app.engine, &tenant, &token, wanted).await?;
+    let customer = match who {
+        Unread::Token(token) => ops::customer::me(&app.engine, &tenant, &token, wanted).await?,
+        Unread::Caller(caller) => ops::customer::of(&app.engine, &tenant, caller, wanted).await?,
+    };
     Ok(envelope(customer, selection?))
 }
 

@@ -122,7 +122,7 @@ async fn demo_customer(engine: &Arc<Engine>, shop: &Arc<Tenant>) -> Result<(), F
     if ops::customer::exists(engine, shop, &email).await? {
         return Ok(());
     }
-    let client = Client { ip: [127, 0, 0, 1].into() };
+    let client = Client { ip: [127, 0, 0, 1].into(), user_agent: None };
     let token = ops::registration::register(engine, shop, &client, &ActorType::customer(), &email, PASSWORD).await?;
     let Some(caller) = ops::session::authenticate(engine, shop, &token).await? else { return Ok(()) };
     ops::identity::vouch(engine, shop, caller.identity).await?;

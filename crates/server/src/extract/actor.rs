@@ -5,23 +5,34 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use vestibule_engine::error::Error;
 use vestibule_engine::model::ids::CustomerId;
-use vestibule_engine::ops::session;
+use vestibule_engine::ops::session::{self, Caller};
 
-use super::App;
 use super::tenant::CurrentTenant;
+use super::{App, session_cookie};
 use crate::error::ApiError;
 
 /// A login of the actor type `customer`, with or without a customer.
-pub struct CustomerLogin(pub session::Caller);
+pub struct CustomerLogin(pub Caller);
 
 /// A login of any actor type, with or without an actor.
-pub struct AnyLogin(pub session::Caller);
+pub struct AnyLogin(pub Caller);
+
+/// As `AnyLogin`, shown by a token: a cookie is not enough.
+pub struct TokenLogin(pub Caller);
+
+/// As `AnyLogin`, shown by a cookie: a token is not enough.
+pub struct CookieLogin(pub Caller);
 
 /// A customer who is signed in.
 pub struct SignedInCustomer(pub CustomerId);
 
-/// A token that nobody has looked at yet: for an operation that reads the session together with what is asked for.
-pub struct UnreadToken(pub String);
+/// For an operation that reads the session together with what is asked for.
+pub enum Unread {
+    /// Nobody has looked at it yet.
+    Token(String),
+    /// A cookie says who calls only once it was looked up.
+    Caller(Caller),
+}
 
 /// The token of `Authorization: Bearer …`: the scheme in any case, any number of spaces, one header only.
 #[must_use]
@@ -33,13 +44,55 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.bytes().any(|b| b.is_ascii_whitespace())).then_some(token)
 }
 
+const fn anybody(_: &str) -> bool {
+    true
+}
+
+fn customer(actor_type: &str) -> bool {
+    actor_type == "customer"
+}
+
+async fn by_cookie(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> Result<Option<Caller>, ApiError> {
+    let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
+    session_cookie::caller(parts, app, &tenant, permitted).await
+}
+
+async fn by_token(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> Result<Caller, ApiError> {
+    let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
+    let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
+    let caller = session::authenticate(&app.engine, &tenant, token).await?;
+    Ok(caller.filter(|caller| permitted(&caller.claims.actor_type)).ok_or_else(Error::unauthenticated)?)
+}
+
+/// The cookie goes before the token, as in the server whose place this takes. One that shows nobody here leaves the word to the token.
+async fn by_either(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> Result<Caller, ApiError> {
+    match by_cookie(parts, app, permitted).await? {
+        Some(caller) => Ok(caller),
+        None => by_token(parts, app, permitted).await,
+    }
+}
+
 impl FromRequestParts<App> for AnyLogin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
-        let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
-        Ok(Self(session::authenticate(&app.engine, &tenant, token).await?.ok_or_else(Error::unauthenticated)?))
+        by_either(parts, app, anybody).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for TokenLogin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        by_token(parts, app, anybody).await.map(Self)
+    }
+}
+
+impl FromRequestParts<App> for CookieLogin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Self(by_cookie(parts, app, anybody).await?.ok_or_else(Error::unauthenticated)?))
     }
 }
 
@@ -47,19 +100,18 @@ impl FromRequestParts<App> for CustomerLogin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let AnyLogin(caller) = AnyLogin::from_request_parts(parts, app).await?;
-        if caller.claims.actor_type != "customer" {
-            return Err(Error::unauthenticated().into());
-        }
-        Ok(Self(caller))
+        by_either(parts, app, customer).await.map(Self)
     }
 }
 
-impl FromRequestParts<App> for UnreadToken {
+impl FromRequestParts<App> for Unread {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        Ok(Self(bearer(&parts.headers).ok_or_else(Error::unauthenticated)?.to_owned()))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match by_cookie(parts, app, customer).await? {
+            Some(caller) => Ok(Self::Caller(caller)),
+            None => Ok(Self::Token(bearer(&parts.headers).ok_or_else(Error::unauthenticated)?.to_owned())),
+        }
     }
 }
 

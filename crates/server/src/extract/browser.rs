@@ -9,11 +9,13 @@ use http::{HeaderMap, HeaderValue, header};
 use vestibule_engine::ops::callback::Browser;
 
 use super::App;
+use super::client::user_agent;
 
 /// A browser's side of a sign-in by a third party.
 pub struct FlowBrowser {
     cookie: Option<String>,
     same_site: bool,
+    user_agent: Option<String>,
     /// The page's origin, where the browser names it.
     pub origin: Option<String>,
 }
@@ -21,7 +23,7 @@ pub struct FlowBrowser {
 impl FlowBrowser {
     #[must_use]
     pub fn shown(&self) -> Browser<'_> {
-        Browser { cookie: self.cookie.as_deref(), same_site: self.same_site }
+        Browser { cookie: self.cookie.as_deref(), same_site: self.same_site, user_agent: self.user_agent.as_deref() }
     }
 }
 
@@ -38,7 +40,8 @@ impl FromRequestParts<App> for FlowBrowser {
             _ => false,
         };
         let origin = headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        Ok(Self { cookie: cookie(headers, cookie_name(server.is_local())), same_site, origin })
+        let cookie = cookie(headers, cookie_name(server.is_local())).map(str::to_owned);
+        Ok(Self { cookie, same_site, user_agent: user_agent(headers).map(str::to_owned), origin })
     }
 }
 
@@ -48,9 +51,9 @@ const fn cookie_name(local: bool) -> &'static str {
 }
 
 /// The value of a cookie. `None`, too, where it is sent twice: somebody may have planted one.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(found, _)| *found == name).map(|(_, value)| value.to_owned());
+    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(found, _)| *found == name).map(|(_, value)| value);
     let value = values.next();
     value.filter(|_| values.next().is_none())
 }
@@ -74,7 +77,7 @@ mod tests {
             for line in lines {
                 headers.append(header::COOKIE, line.parse().unwrap());
             }
-            cookie(&headers, "vestibule-flow")
+            cookie(&headers, "vestibule-flow").map(str::to_owned)
         };
         assert_eq!(value(&["a=1; vestibule-flow=x; b=2"]).as_deref(), Some("x"));
         assert_eq!(value(&["vestibule-flow=x; vestibule-flow=y"]), None);

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, header};
 use vestibule_engine::config::Server;
 use vestibule_engine::ops::Client;
 
@@ -23,8 +23,14 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        Ok(Self(Client { ip: client_ip(&app.engine.config.server, peer, &parts.headers) }))
+        let ip = client_ip(&app.engine.config.server, peer, &parts.headers);
+        Ok(Self(Client { ip, user_agent: user_agent(&parts.headers).map(str::to_owned) }))
     }
+}
+
+/// What the client calls itself, if that is text.
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok())
 }
 
 /// From the right, the first address that is no trusted proxy: what stands left of it is the client's own word.

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod known;
 pub mod path;
 pub mod publishable;
+pub mod session_cookie;
 pub mod tenant;
 
 use std::sync::Arc;

@@ -53,6 +53,11 @@ const fn unauthorized(name: &'static str, when: &'static str, message: &'static 
 
 // 400: what is sent breaks a rule.
 pub const MISSING_FIELD: Fault = invalid("missing_field", "A field is missing.", "Invalid request: Field 'identifier' is required");
+pub const CURRENT_PASSWORD_MISSING: Fault = invalid(
+    "current_password_missing",
+    "current_password or password is missing or no text.",
+    "Invalid request: Field 'current_password' is required; Expected type: 'string' for field 'password', got: '5'",
+);
 pub const WRONG_FIELDS: Fault = invalid(
     "wrong_fields",
     "Fields have wrong types or are unknown; the first three faults are named.",
@@ -98,10 +103,18 @@ pub const UNKNOWN_CALLBACK_URL: Fault = invalid(
     "The callback_url is neither the provider's callback_url nor in its allowed_callback_urls; it must equal one of them letter by letter",
 );
 pub const CALLBACK_URL_NO_TEXT: Fault = invalid("callback_url_no_text", "callback_url is no text.", "callback_url must be a string");
+pub const NO_SWITCH: Fault =
+    invalid("no_switch", "all is neither true nor false.", "Invalid request: Expected type: 'boolean' for field 'all', got: '2'");
 pub const PARAMETER_TWICE: Fault = invalid("parameter_twice", "A parameter of the callback has two values.", "The parameter 'code' is given twice");
 pub const NO_ACCOUNT: Fault = invalid("no_account", "The login has no account that another could be linked to.", "The login has no account yet");
 
 // 400: the store does not allow it.
+pub const NO_PASSWORD: Fault = fault(
+    Code::NotAllowed,
+    "no_password",
+    "The provider has no passwords, or the login has none.",
+    "The auth provider certified has no password to change",
+);
 pub const LAST_WAY_IN: Fault = fault(Code::NotAllowed, "last_way_in", "It is the last way in.", "The last way in to an account cannot be removed");
 pub const LOGIN_TAKEN: Fault =
     fault(Code::NotAllowed, "login_taken", "The login to be linked has an account already.", "The login belongs to an account already");
@@ -136,6 +149,8 @@ pub const NO_NEW_PASSWORD: Fault =
 pub const WRONG_CREDENTIALS: Fault = unauthorized("wrong_credentials", "The address is unknown, or the password wrong.", "Invalid email or password");
 pub const PASSWORD_NO_TEXT: Fault = unauthorized("password_no_text", "password is missing, empty or no text.", "Password should be a string");
 pub const EMAIL_NO_TEXT: Fault = unauthorized("email_no_text", "email is missing, empty or no text.", "Email should be a string");
+pub const WRONG_CURRENT_PASSWORD: Fault =
+    unauthorized("wrong_current_password", "The current password is wrong; it counts as a failed sign-in.", "The current password is wrong");
 pub const ALREADY_REGISTERED: Fault =
     unauthorized("already_registered", "The address has a login already, with a customer or another password.", "Identity with email already exists");
 pub const NOT_INSTALLED: Fault = unauthorized(
@@ -183,6 +198,13 @@ pub const UNPROVEN_ADDRESS: Fault = fault(
     "Show first that your address is yours: ask for a new password and follow the link in the mail",
 );
 
+pub const ORIGIN_REFUSED: Fault = fault(
+    Code::Forbidden,
+    "origin_refused",
+    "A cookie comes from a page that is neither the API's own nor in the store's CORS.",
+    "A page of this origin may not use the cookie to change anything",
+);
+
 // 404
 pub const NO_STORE: Fault = fault(Code::NotFound, "no_store", "No store is at this host, or it is disabled.", "There is no store at this host");
 pub const CUSTOMER_DELETED: Fault =
@@ -198,6 +220,13 @@ pub const UNKNOWN_LOGIN: Fault = fault(
     "unknown_login",
     "The account has no such login, or the login was deleted while its session was in use.",
     "AuthIdentity with id: authid_01K0A2B3C4D5E6F7G8H9J0KMNP was not found",
+);
+
+pub const UNKNOWN_SESSION: Fault = fault(
+    Code::NotFound,
+    "unknown_session",
+    "The account has no such living session, whoever else may have it.",
+    "Session with id: nope was not found",
 );
 
 // 409, 413, 415, 422, 429

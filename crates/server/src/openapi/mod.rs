@@ -8,9 +8,11 @@ mod health;
 mod identity;
 mod jwks;
 mod operation;
+mod password_change;
 mod password_reset;
 mod registration;
 mod schema;
+mod session;
 mod sign_in;
 mod token;
 
@@ -46,6 +48,13 @@ const DESCRIBED: &[Described] = &[
     ("GET", "/auth/callback/{auth_provider}", callback::shared_get),
     ("POST", "/auth/callback/{auth_provider}", callback::shared_post),
     ("POST", "/auth/token/refresh", token::refresh),
+    ("POST", "/auth/{actor_type}/{auth_provider}/change-password", password_change::post),
+    ("POST", "/auth/session", session::give),
+    ("DELETE", "/auth/session", session::end),
+    ("GET", "/auth/sessions", session::list),
+    ("DELETE", "/auth/sessions", session::end_several),
+    ("DELETE", "/auth/sessions/current", session::end_current),
+    ("DELETE", "/auth/sessions/{id}", session::end_one),
     ("GET", "/auth/identities", identity::list),
     ("POST", "/auth/identities", identity::link),
     ("DELETE", "/auth/identities/{id}", identity::unlink),
@@ -172,7 +181,13 @@ fn common(route: &Route, described: &Operation) -> Vec<&'static Fault> {
     match route.may_call {
         MayCall::Anyone | MayCall::Development => {}
         MayCall::ResetToken => faults.push(&fault::INVALID_TOKEN),
-        MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => faults.push(&fault::UNAUTHENTICATED),
+        MayCall::Token => faults.push(&fault::UNAUTHENTICATED),
+        MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => {
+            faults.push(&fault::UNAUTHENTICATED);
+            if writes {
+                faults.push(&fault::ORIGIN_REFUSED);
+            }
+        }
     }
     if needs_tenant(route.path) {
         faults.push(&fault::NO_STORE);
@@ -225,8 +240,10 @@ fn security(may_call: MayCall) -> Value {
     match may_call {
         MayCall::Anyone | MayCall::Development => json!([]),
         MayCall::ResetToken => json!([{"reset": []}]),
-        MayCall::Login => json!([{"session": []}]),
-        MayCall::CustomerLogin | MayCall::Customer => json!([{"publishable_key": [], "session": []}]),
+        MayCall::Token => json!([{"session": []}]),
+        MayCall::Cookie => json!([{"cookie": []}]),
+        MayCall::Login => json!([{"session": []}, {"cookie": []}]),
+        MayCall::CustomerLogin | MayCall::Customer => json!([{"publishable_key": [], "session": []}, {"publishable_key": [], "cookie": []}]),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::api::validate::TEXT;
 
 pub const CUSTOMER_ID: &str = "cus_01K0A2B3C4D5E6F7G8H9J0KMNP";
 pub const ADDRESS_ID: &str = "cuaddr_01K0A2B3C4D5E6F7G8H9J0KMNP";
+pub const SESSION_ID: &str = "01K0A2B3C4D5E6F7G8H9J0KMNP";
 pub const IDENTITY_ID: &str = "authid_01K0A2B3C4D5E6F7G8H9J0KMNP";
 pub const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJhY3Rvcl9pZCI6IiJ9.c2lnbmF0dXJl";
 pub const EXAMPLE_EMAIL: &str = "customer@gmail.com";
@@ -201,6 +202,7 @@ pub fn components(types: &[String]) -> Value {
         "Customer": described("Without fields, all but orders are shown.", customer),
         "CustomerAddress": described("An address within a customer.", object(&["id"], properties(embedded()))),
         "Address": described("An address on its own.", object(&["id"], properties(ADDRESS.fields()))),
+        "Session": super::session::schema(),
         "Identity": described("A way in to an account.", identity),
     })
 }
@@ -230,6 +232,8 @@ pub fn headers() -> Value {
         "Idempotency-Key": header("The key to retry with: the caller's own, or a new one.", text(), "7f0c9c0e-4b0f-4c52-9a55-1a7c6b2d8f11".into()),
         "Location": header("Where the browser goes on.", json!({"type": "string", "format": "uri"}), "https://acme.example/auth/callback?code=x&state=y".into()),
         "Retry-After": header("Seconds to wait.", json!({"type": "integer", "minimum": 1}), 60.into()),
+        "Set-Cookie": header("The cookie of the session, or what takes it away.", text(),
+            "__Host-vestibule=vs_x; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure".into()),
         "WWW-Authenticate": header("How to authenticate.", text(), "Bearer".into()),
     })
 }
@@ -238,6 +242,7 @@ pub fn headers() -> Value {
 pub fn security() -> Value {
     json!({
         "session": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a sign-in, a registration or a callback."},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-vestibule", "description": "The cookie of a session; over plain http on one machine: vestibule."},
         "reset": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a password reset. It opens nothing else."},
         "publishable_key": {"type": "apiKey", "in": "header", "name": "x-publishable-api-key",
             "description": "Names the storefront: pk_ and 64 hexadecimal digits. Every call under /store carries it."},

@@ -17,8 +17,9 @@ use crate::support::{each_db, raw};
 
 const SIGN_IN: &str = "/auth/customer/emailpass";
 /// Every route that reads a body.
-const POSTS: [&str; 13] = [
+const POSTS: [&str; 14] = [
     SIGN_IN,
+    "/auth/customer/emailpass/change-password",
     "/auth/customer/emailpass/callback",
     "/auth/identities",
     "/auth/callback/certified",
@@ -65,6 +66,7 @@ impl Cast {
         let second = globex.register("second@example.com", PASSWORD).await.token();
         let reset = app.reset_token(&shop, ADDRESS).await;
         Self(vec![
+            ("{cookie}", shop.cookie(&customer_token).await),
             ("{deleted id}", claims(&deleted)["actor_id"].as_str().unwrap().into()),
             ("{orphan id}", claims(&orphan)["auth_identity_id"].as_str().unwrap().into()),
             ("{customer id}", claims(&customer_token)["auth_identity_id"].as_str().unwrap().into()),

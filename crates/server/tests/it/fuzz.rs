@@ -104,6 +104,7 @@ const USUAL: &[(&str, &[(&str, &str)])] = &[
     ("/auth/customer/emailpass/register", &[("email", "nobody@example.com"), ("password", PASSWORD)]),
     ("/auth/customer/emailpass/reset-password", &[("identifier", "nobody@example.com"), ("metadata", "")]),
     ("/auth/customer/emailpass/update", &[("password", PASSWORD)]),
+    ("/auth/customer/emailpass/change-password", &[("current_password", PASSWORD), ("password", PASSWORD)]),
     ("/store/customers", &[("email", ADDRESS), ("first_name", "Ann"), ("metadata", "")]),
     ("/store/customers/me", &[("first_name", "Ann"), ("last_name", "Lee"), ("phone", "1"), ("company_name", "Acme"), ("metadata", "")]),
     ("/store/customers/me/addresses", &[("city", "Bonn"), ("country_code", "de"), ("is_default_shipping", ""), ("metadata", "")]),

@@ -27,12 +27,19 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
             ("/auth/customer/emailpass/reset-password", json!({"identifier": "nobody@example.com"}))
         }
         ("POST", "/auth/{actor_type}/{auth_provider}/update") => ("/auth/customer/emailpass/update", json!({"password": "a-New-pass-9"})),
+        ("POST", "/auth/{actor_type}/{auth_provider}/change-password") => {
+            ("/auth/customer/emailpass/change-password", json!({"current_password": 5}))
+        }
         ("GET", "/auth/{actor_type}/{auth_provider}/callback") => ("/auth/customer/emailpass/callback", Value::Null),
         ("POST", "/auth/{actor_type}/{auth_provider}/callback") => ("/auth/customer/emailpass/callback", json!({"code": "x", "state": "y"})),
         ("GET", "/auth/{actor_type}/providers") => ("/auth/customer/providers", Value::Null),
         ("GET", "/auth/callback/{auth_provider}") => ("/auth/callback/google", Value::Null),
         ("POST", "/auth/callback/{auth_provider}") => ("/auth/callback/google", json!({"code": "x", "state": "y"})),
         ("POST", "/auth/token/refresh") => ("/auth/token/refresh", json!({})),
+        ("POST" | "DELETE", "/auth/session") => ("/auth/session", Value::Null),
+        ("GET" | "DELETE", "/auth/sessions") => ("/auth/sessions", Value::Null),
+        ("DELETE", "/auth/sessions/current") => ("/auth/sessions/current", Value::Null),
+        ("DELETE", "/auth/sessions/{id}") => ("/auth/sessions/01K0000000000000000000000X", Value::Null),
         ("GET", "/auth/identities") => ("/auth/identities", Value::Null),
         ("POST", "/auth/identities") => ("/auth/identities", json!({"token": 5})),
         ("DELETE", "/auth/identities/{id}") => ("/auth/identities/authid_01K0000000000000000000000", Value::Null),
@@ -111,11 +118,53 @@ fn is_let_in(may_call: MayCall, caller: &str) -> bool {
         MayCall::Anyone => true,
         MayCall::ResetToken => caller == "a reset",
         // Whoever has a login here: staff, too.
-        MayCall::Login => matches!(caller, "a login of staff" | "a login without a customer" | "a customer"),
+        MayCall::Token | MayCall::Login => matches!(caller, "a login of staff" | "a login without a customer" | "a customer"),
         MayCall::CustomerLogin => matches!(caller, "a login without a customer" | "a customer"),
         MayCall::Customer => caller == "a customer",
-        MayCall::Development => false,
+        MayCall::Cookie | MayCall::Development => false,
     }
+}
+
+/// Whether what the route does to the caller it lets in would end the walk.
+fn signs_out(route: &Route) -> bool {
+    route.path == "/auth/sessions/current"
+}
+
+/// What a cookie opens is what a token opens, but for the two routes of which one is for each; and no page of a stranger's writes with it.
+async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, foreign: &str) {
+    const STRANGER: &str = "A page of this origin may not use the cookie to change anything";
+    for route in ROUTES.iter().filter(|route| !signs_out(route)) {
+        let (path, body) = request(route).unwrap();
+        let ask = |cookie: &str, origin: Option<&str>| {
+            let call = acme.call(route.method.clone(), path).cookie(cookie);
+            let call = if route.method == Method::GET || body.is_null() { call } else { call.json(&body) };
+            match origin {
+                Some(origin) => call.header("origin", origin),
+                None => call,
+            }
+            .send()
+        };
+        let what = format!("{} {}", route.method, route.path);
+        let by_cookie = matches!(route.may_call, MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer);
+        if !by_cookie && route.may_call != MayCall::Token {
+            continue;
+        }
+        // Another shop's cookie is nothing here.
+        ask(foreign, None).await.expect_error(401, "Unauthorized");
+        let stranger = ask(own, Some("https://evil.example")).await;
+        match (by_cookie, route.method == Method::GET) {
+            (false, _) => drop(stranger.expect_error(401, "Unauthorized")),
+            (true, true) => assert!(matches!(stranger.status, 200 | 404), "{what}: {}", stranger.text),
+            (true, false) => assert_eq!(stranger.expect_error(403, STRANGER).json()["type"], "forbidden", "{what}"),
+        }
+        // The one that ends it comes last.
+        if by_cookie && route.may_call != MayCall::Cookie {
+            let answer = ask(own, None).await;
+            assert!(matches!(answer.status, 200 | 400 | 404), "{what}: {} {}", answer.status, answer.text);
+        }
+    }
+    acme.call(Method::DELETE, "/auth/session").cookie(own).send().await.expect_status(200);
+    app.settle().await;
 }
 
 #[track_caller]
@@ -128,7 +177,7 @@ fn assert_expected(route: &Route, caller: &str, answer: &Answer, to_nobody: &Ans
         // Let in: refused for what it says, or granted, and never for who it is.
         _ if is_let_in(route.may_call, caller) => assert!(matches!(answer.status, 200 | 400 | 404), "{what}"),
         MayCall::ResetToken => assert_eq!((answer.status, &answer.json()["message"]), (401, &json!("Invalid token")), "{what}"),
-        MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => {
+        MayCall::Token | MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => {
             assert_eq!((answer.status, &answer.json()["message"]), (401, &json!("Unauthorized")), "{what}");
         }
     }
@@ -150,7 +199,7 @@ each_db! {
             let to_nobody = ask(&shop, route, path, &body, None).await;
             for (caller, token) in &callers.0 {
                 // What opens a route is tried last of all, because it may be spent.
-                if route.may_call == MayCall::ResetToken && *caller == "a reset" {
+                if route.may_call == MayCall::ResetToken && *caller == "a reset" || signs_out(route) && is_let_in(route.may_call, caller) {
                     continue;
                 }
                 let answer = ask(&shop, route, path, &body, token.as_deref()).await;
@@ -173,6 +222,12 @@ each_db! {
         }
         app.settle().await;
         app.next_mail(ADDRESS).await;
+    }
+
+    async fn r54_r71_r116_a_cookie_opens_what_its_token_opens(app: TestApp) {
+        let (acme, globex) = (app.acme(), app.globex());
+        let (own, foreign) = (acme.cookie(&customer(&acme, ADDRESS).await).await, globex.cookie(&customer(&globex, ADDRESS).await).await);
+        with_cookies(app, &acme, &own, &foreign).await;
     }
 
     async fn every_route_has_its_place_in_the_table_once(app: TestApp) {

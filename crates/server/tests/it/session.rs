@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::Method;
 use serde_json::{Value, json};
 use vestibule_engine::error::Code;
 use vestibule_engine::model::customer::Profile;
@@ -50,6 +51,15 @@ async fn customer_of(shop: &Shop, password: &str) {
 #[track_caller]
 fn assert_refused(answer: &Answer, what: &str) {
     assert_eq!((answer.status, answer.text.as_str()), (401, r#"{"type":"unauthorized","message":"Unauthorized"}"#), "{what}");
+}
+
+/// What `GET /auth/sessions` shows.
+async fn listed(shop: &Shop, token: &str) -> Vec<Value> {
+    shop.get("/auth/sessions").bearer(token).send().await.expect_status(200).json()["sessions"].as_array().unwrap().clone()
+}
+
+async fn end(shop: &Shop, rest: &str, token: &str) -> Answer {
+    shop.call(Method::DELETE, &format!("/auth/sessions{rest}")).bearer(token).send().await
 }
 
 async fn with_authorization(app: &TestApp, shop: &Shop, lines: &[&[u8]]) -> Answer {
@@ -339,5 +349,119 @@ each_db! {
         assert_refused(&created, "a reset token creates nobody");
         shop.complete_reset(&session, NEW_PASSWORD).await.expect_error(401, "Invalid token");
         shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+    }
+
+    async fn r70_one_sees_ones_own_sessions_and_ends_them(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let from = |agent: &str| shop.post("/auth/customer/emailpass").header("user-agent", agent).json(&json!({"email": ADDRESS, "password": PASSWORD})).send();
+        app.clock.advance(Duration::from_hours(1));
+        let phone = from("Phone/1.0").await.token();
+        let desk = from(&format!("Desk/2.0 {}", "x".repeat(5_000))).await.token();
+        let seen = listed(&shop, &desk).await;
+        assert_eq!(seen.len(), 4, "registered, signed in, and twice again: {seen:?}");
+        let [first, second] = [&seen[0], &seen[1]];
+        assert_eq!((&first["id"], &first["current"], &first["provider"]), (&claims(&desk)["sid"], &json!(true), &json!("emailpass")));
+        assert_eq!(first["user_agent"].as_str().unwrap(), format!("Desk/2.0 {}", "x".repeat(191)));
+        assert_eq!((&second["id"], &second["current"], &second["user_agent"]), (&claims(&phone)["sid"], &json!(false), &json!("Phone/1.0")));
+        assert_eq!(first["created_at"], json!(app.clock.now().to_string()));
+        assert_eq!(first["expires_at"], json!(app.clock.now().after(30 * DAY).to_string()));
+        let ended = end(&shop, &format!("/{}", second["id"].as_str().unwrap()), &desk).await.expect_status(200);
+        assert_eq!(ended.json(), json!({"id": second["id"], "object": "session", "deleted": true}));
+        assert_refused(&shop.me(&phone).await, "ended by another");
+        shop.me(&desk).await.expect_status(200);
+        assert_eq!(listed(&shop, &desk).await.len(), 3);
+        // All others, and oneself.
+        let tablet = from("Tablet").await.token();
+        assert_eq!(end(&shop, "", &desk).await.expect_status(200).json(), json!({"success": true}));
+        assert_refused(&shop.me(&tablet).await, "one of the others");
+        assert_eq!(listed(&shop, &desk).await.len(), 1);
+        end(&shop, "/current", &desk).await.expect_status(200);
+        assert_refused(&shop.me(&desk).await, "signed out");
+        assert_refused(&end(&shop, "/current", &desk).await, "signed out");
+        let (one, two) = (from("").await.token(), from("b").await.token());
+        assert_eq!(listed(&shop, &one).await[1]["user_agent"], Value::Null);
+        end(&shop, "?all=true", &one).await.expect_status(200);
+        for token in [&one, &two] {
+            assert_refused(&shop.me(token).await, "all");
+        }
+    }
+
+    async fn r113_r114_another_ones_session_is_as_unknown_as_none(app: TestApp) {
+        let (acme, globex) = (app.acme(), app.globex());
+        let (ann, bob, elsewhere) = (customer(&acme, ADDRESS).await, customer(&acme, "bob@example.com").await, customer(&globex, ADDRESS).await);
+        let sid = |token: &str| claims(token)["sid"].as_str().unwrap().to_owned();
+        let ended = acme.sign_in(ADDRESS, PASSWORD).await.token();
+        end(&acme, "/current", &ended).await.expect_status(200);
+        let lower = sid(&ann).to_lowercase();
+        for id in [sid(&bob), sid(&elsewhere), sid(&ended), "01K0000000000000000000000X".into(), lower, "nope".into(), "x".repeat(60)] {
+            end(&acme, &format!("/{id}"), &ann).await.expect_error(404, &format!("Session with id: {id} was not found"));
+        }
+        end(&acme, "/%00%ff", &ann).await.expect_status(400);
+        for (shop, token) in [(&acme, &ann), (&acme, &bob), (&globex, &elsewhere)] {
+            shop.me(token).await.expect_status(200);
+        }
+        for other in listed(&acme, &ann).await {
+            assert!(other["id"] != json!(sid(&bob)) && other["id"] != json!(sid(&elsewhere)));
+        }
+        end(&acme, "?all=true", &ann).await.expect_status(200);
+        acme.me(&bob).await.expect_status(200);
+        globex.me(&elsewhere).await.expect_status(200);
+        for query in ["?all=maybe", "?al=true", "?all=true&all=false"] {
+            end(&acme, query, &bob).await.expect_status(400);
+        }
+        acme.me(&bob).await.expect_status(200);
+    }
+
+    async fn signing_out_takes_the_cookie_along(app: TestApp) {
+        let shop = app.acme();
+        for (path, own) in [("/current", true), ("?all=true", true), ("", false)] {
+            let token = if app.rows("SELECT id FROM customers").await.is_empty() { customer(&shop, ADDRESS).await } else { shop.sign_in(ADDRESS, PASSWORD).await.token() };
+            let cookie = shop.cookie(&token).await;
+            let answer = shop.call(Method::DELETE, &format!("/auth/sessions{path}")).cookie(&cookie).send().await.expect_status(200);
+            assert_eq!(answer.header("set-cookie").starts_with("__Host-vestibule=; Path=/; Max-Age=0; "), own, "{path}");
+            let after = shop.get("/store/customers/me").cookie(&cookie).send().await;
+            assert_eq!(after.status, if own { 401 } else { 200 }, "{path}");
+        }
+    }
+
+    async fn r70_the_sessions_of_an_account_are_those_of_all_its_logins(app: TestApp) {
+        let shop = app.acme();
+        let (ann, bob) = (customer(&shop, ADDRESS).await, shop.register("bob@example.com", PASSWORD).await.token());
+        let (own, foreign) = (listed(&shop, &ann).await.len(), claims(&bob)["sid"].clone());
+        let actor = claims(&ann)["actor_id"].as_str().unwrap().trim_start_matches("cus_").to_owned();
+        let sql = format!("UPDATE identities SET actor_id = '{actor}' WHERE entity_id = 'bob@example.com'").leak();
+        assert_eq!(execute(&app.engine, sql).await.unwrap(), 1);
+        let seen = listed(&shop, &ann).await;
+        assert_eq!((seen.len(), &seen[0]["id"]), (own + 1, &foreign));
+        end(&shop, "", &ann).await.expect_status(200);
+        assert_refused(&shop.post("/auth/token/refresh").bearer(&bob).send().await, "the other login's");
+        shop.me(&ann).await.expect_status(200);
+    }
+
+    async fn of_two_sessions_that_end_each_other_one_is_left(app: TestApp) {
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for _ in 0..10 {
+            let (one, two) = (shop.sign_in(ADDRESS, PASSWORD).await.token(), shop.sign_in(ADDRESS, PASSWORD).await.token());
+            let (first, second) = tokio::join!(end(&shop, "", &one), end(&shop, "", &two));
+            let mut statuses = [first.status, second.status];
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 401]);
+            let left = if first.status == 200 { &one } else { &two };
+            assert_eq!(listed(&shop, left).await.len(), 1);
+        }
+    }
+
+    async fn a_list_of_sessions_has_an_end(app: TestApp) {
+        app.restart_acme(|acme| acme.limits.enabled = false).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let mut newest = String::new();
+        for _ in 0..101 {
+            newest = shop.sign_in(ADDRESS, PASSWORD).await.token();
+        }
+        let seen = listed(&shop, &newest).await;
+        assert_eq!((seen.len(), &seen[0]["id"]), (100, &claims(&newest)["sid"]));
     }
 }

@@ -156,7 +156,7 @@ async fn a_profile_says_whether_it_has_addresses(f: &Fixture) {
     let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
     let customer = inserted(f).await;
     let (session, end): (SessionId, _) = (f.id(), f.clock.now().after(SECOND));
-    commit!(f, |tx| session::insert(tx, acme, session, ann, end).await);
+    commit!(f, |tx| session::insert(tx, acme, session, ann, end, None).await);
     let has = async || look!(f, |r| customer::by_session(r, acme, session, ann, customer.id).await).map(|signed| signed.has_addresses);
     let lives = async |tenant: TenantId, owner: CustomerId| {
         let address: &'static Address = Box::leak(Box::new(Address::empty(f.id(), owner, f.clock.now())));
@@ -174,7 +174,7 @@ async fn a_profile_is_read_by_its_owners_live_session_alone(f: &Fixture) {
     let customer = inserted(f).await;
     let begun = |identity: IdentityId| async move {
         let (id, end): (SessionId, _) = (f.id(), f.clock.now().after(SECOND * 10));
-        commit!(f, |tx| session::insert(tx, acme, id, identity, end).await);
+        commit!(f, |tx| session::insert(tx, acme, id, identity, end, None).await);
         id
     };
     let read = |tenant: TenantId, id: SessionId, identity: IdentityId| async move {

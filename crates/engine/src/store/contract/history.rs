@@ -152,7 +152,12 @@ impl Step {
         let Self { tenant, name, session, jti, ends_at, .. } = self;
         let Some(found) = identity::by_key(tx, tenant, &key(name)).await? else { return Ok("nobody".into()) };
         Ok(match self.kind {
-            3 => format!("{:?}", session::insert(tx, tenant, session, found.id, ends_at).await?),
+            3 => {
+                session::insert(tx, tenant, session, found.id, ends_at, Some(name)).await?;
+                let mut hash = [7; 32];
+                hash[..16].copy_from_slice(&session.0.to_bytes());
+                format!("{:?}", session::set_cookie(tx, tenant, session, found.id, &hash).await?)
+            }
             4 => format!("{:?} {:?}", session::live(tx, tenant, session).await?, session::end_all(tx, tenant, found.id).await?),
             5 => {
                 let Some((id, address)) = identity::claim_newest_reset(tx, tenant, &key(name), self.job).await? else { return Ok("stale".into()) };

@@ -115,6 +115,14 @@ fn every_rule_of_a_tenant_finds_its_fault() {
     }
 }
 
+#[test]
+fn a_cookie_for_other_sites_needs_https() {
+    let none = format!("{BEGIN}cookies.same_site = \"none\"\n");
+    let mentioned = |server: &str| judged(&config(server, &none)).2.iter().any(|w| w.contains("cookies.same_site"));
+    assert!(mentioned(LOCAL) && !mentioned(PUBLIC));
+    one_error(&config(LOCAL, &none.replace("none", "some")), "unknown variant `some`");
+}
+
 /// What a stranger could use is refused where strangers come, and told where they do not.
 #[test]
 fn r14_what_is_relaxed_on_this_machine_is_an_error_in_public() {

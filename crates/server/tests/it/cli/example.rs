@@ -84,7 +84,7 @@ fn what_it_gives_as_a_default_is_one() {
     assert_eq!(config.server.listen, Server::default().listen);
     let (shown, default) = (&config.tenants[0], &TenantSettings::default());
     let json = |settings: &TenantSettings| serde_json::to_value(settings).unwrap();
-    for section in ["passwords", "customers", "limits", "callbacks"] {
+    for section in ["passwords", "customers", "limits", "callbacks", "cookies"] {
         assert_eq!(json(shown)[section], json(default)[section]);
     }
     for span in ["ttl", "reset_ttl", "session_max_age"] {

@@ -8,15 +8,17 @@ pub struct Difference {
     pub body: &'static str,
     /// The claims of `token` that differ, as a JSON object, or empty.
     pub claims: &'static str,
+    /// Whether ours comes with a cookie, and the recorded one does not.
+    pub cookie: bool,
     pub why: &'static str,
 }
 
 const fn answer(ids: &'static [&'static str], status: u16, body: &'static str, why: &'static str) -> Difference {
-    Difference { ids, status, body, claims: "", why }
+    Difference { ids, status, body, claims: "", cookie: false, why }
 }
 
 const fn token(ids: &'static [&'static str], claims: &'static str, why: &'static str) -> Difference {
-    Difference { ids, status: 200, body: r#"{"token":"<jwt>"}"#, claims, why }
+    Difference { ids, status: 200, body: r#"{"token":"<jwt>"}"#, claims, cookie: false, why }
 }
 
 pub const DIFFERENCES: &[Difference] = &[
@@ -155,25 +157,19 @@ pub const DIFFERENCES: &[Difference] = &[
         r#"{"customer":{"id":"cus_<ulid>","email":"bob@example.com","company_name":null,"first_name":"Bobby","last_name":"B","phone":"+441234","metadata":{"b":2},"has_account":true,"deleted_at":null,"created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","addresses":[{"id":"cuaddr_<ulid>","address_name":"Home","is_default_shipping":false,"is_default_billing":false,"company":"C","first_name":"B","last_name":"B","address_1":"1 Road","address_2":"Flat","city":"Paris","country_code":"fr","province":"LDN","postal_code":"N1","phone":"1","metadata":{"m":1},"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":false,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":null,"address_2":null,"city":null,"country_code":null,"province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":false,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":null,"address_2":null,"city":null,"country_code":null,"province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null},{"id":"cuaddr_<ulid>","address_name":null,"is_default_shipping":true,"is_default_billing":false,"company":null,"first_name":null,"last_name":null,"address_1":"2 Road","address_2":null,"city":null,"country_code":"GB","province":null,"postal_code":null,"phone":null,"metadata":null,"customer_id":"cus_<ulid>","created_at":"<iso-timestamp>","updated_at":"<iso-timestamp>","deleted_at":null}]}}"#,
         "The oldest address is the first. Medusa's order is that in which its database happens to keep the rows.",
     ),
+    Difference {
+        cookie: true,
+        ..answer(
+            &["session-create-http"],
+            200,
+            r#"{"user":{"actor_id":"cus_<ulid>","actor_type":"customer","auth_identity_id":"authid_<ulid>","auth_provider":"emailpass","mfa_enabled":false,"mfa_challenge_completed_at":null,"app_metadata":{"customer_id":"cus_<ulid>"},"user_metadata":{},"iat":"<epoch>","exp":"<epoch>"}}"#,
+            "The cookie is set. That a proxy ends the TLS is for the settings to say, not for a header; a browser that is not on https does not keep the cookie.",
+        )
+    },
 ];
 
 /// Cases whose routes are not there yet: what is missing, and which. The list may only shrink.
 pub const NOT_BUILT: &[(&str, &[&str])] = &[
-    (
-        "Sessions in a cookie",
-        &[
-            "session-create-http",
-            "session-create-https",
-            "session-me-cookie",
-            "session-me-cookie-http",
-            "session-refresh-cookie",
-            "session-create-with-cookie-only",
-            "session-create-garbage",
-            "session-delete-none",
-            "dev-session-delete",
-            "user-session",
-        ],
-    ),
     ("Routes of the staff", &["user-me", "user-me-notoken", "user-me-customer-token"]),
     (
         "Verification of addresses, second factors",

@@ -30,6 +30,8 @@ struct Replay<'a> {
     parties: Parties,
     sink: WebhookSink,
     variables: HashMap<String, String>,
+    /// The request that signed Bob in.
+    bob: Vec<u8>,
     heard: usize,
     config: char,
 }
@@ -39,7 +41,7 @@ pub async fn replay(app: &mut TestApp, cases: &[Case]) -> Vec<Seen> {
     shop::open(app, &parties, &sink, 'P').await;
     shop::staff(app).await;
     let variables = HashMap::from([("PK".to_owned(), publishable_key("acme")), ("PK_NOCH".to_owned(), SECOND_KEY.to_owned())]);
-    let mut replay = Replay { app, parties, sink, variables, heard: 0, config: 'P' };
+    let mut replay = Replay { app, parties, sink, variables, bob: Vec::new(), heard: 0, config: 'P' };
     let mut seen = Vec::new();
     for case in cases {
         seen.push(replay.step(case).await);
@@ -59,12 +61,22 @@ impl Replay<'_> {
         }
         // In a clock that stood still nothing would differ that the time makes differ.
         self.app.clock.advance(Duration::from_secs(1));
-        let answer = raw::send(&self.app.base, &self.request(case)).await;
+        let request = self.request(case);
+        let answer = raw::send(&self.app.base, &request).await;
+        if case.id == "bob-login" {
+            self.bob = request;
+        }
         self.app.settle().await;
         let calls = self.sink.calls();
         let emitted: Vec<Value> = calls[self.heard..].iter().map(crate::support::webhook_sink::Received::json).collect();
         self.heard = calls.len();
         self.keep(case, &answer, &emitted);
+        if case.request.method == "DELETE" && case.request.path_template == "/auth/session" && answer.status == 200 {
+            // Bob's token ended with the session; in the recording it lives on.
+            let token = raw::send(&self.app.base, &self.bob).await.token();
+            self.variables.insert("BOB".into(), token.clone());
+            self.follow("BOB", &token);
+        }
         Seen { answer, events: emitted.iter().map(named).collect() }
     }
 
@@ -141,7 +153,8 @@ impl Replay<'_> {
         }
         let cookie = |answer: &Answer| answer.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
         match case.id.as_str() {
-            "session-create-https" => {
+            // The newest is the one that a browser keeps.
+            "session-create-https" | "session-create-cors" => {
                 let cookie = cookie(answer);
                 if cookie.len() > 6 {
                     self.variables.insert("CK_BAD".into(), minted::tampered(&cookie));

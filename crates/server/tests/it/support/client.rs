@@ -78,6 +78,12 @@ impl Shop {
         self.post("/auth/customer/emailpass/update").bearer(token).json(&json!({"password": password})).send().await
     }
 
+    /// The cookie of the token's session, as a browser sends it back.
+    pub async fn cookie(&self, token: &str) -> String {
+        let answer = self.post("/auth/session").bearer(token).send().await.expect_status(200);
+        answer.header("set-cookie").split(';').next().unwrap().to_owned()
+    }
+
     pub async fn me(&self, token: &str) -> Answer {
         self.get("/store/customers/me").bearer(token).send().await
     }
@@ -95,6 +101,10 @@ impl Call {
 
     pub fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn cookie(self, cookie: &str) -> Self {
+        self.header("cookie", cookie)
     }
 
     pub fn json(self, body: &Value) -> Self {

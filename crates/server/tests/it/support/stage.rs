@@ -26,7 +26,7 @@ impl Ahead {
     /// A reset request of a stranger.
     pub async fn request_reset(&self, slug: &str, address: &str) -> vestibule_engine::error::Result<()> {
         let tenant = ops::tenant::by_slug(&self.0, slug).await?;
-        let client = ops::Client { ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)) };
+        let client = ops::Client { ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), user_agent: None };
         ops::password_reset::request(&self.0, &tenant, &client, &ActorType::customer(), &emailpass::address(address)?, Map::new()).await
     }
 }

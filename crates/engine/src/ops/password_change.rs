@@ -1,0 +1,88 @@
+//! A new password for somebody who is signed in and knows the old one.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::Engine;
+use crate::crypto::password_hash::Verdict;
+use crate::error::{Code, Error, Result};
+use crate::limits::{Failures, Limit, client_subject, ticket};
+use crate::model::event::EventName;
+use crate::model::identity::Identity;
+use crate::model::password;
+use crate::model::tenant::Tenant;
+use crate::ops::event::{self, Planned};
+use crate::ops::session::{self, Caller};
+use crate::ops::{Client, password_reset, registration, sign_in};
+use crate::provider::emailpass;
+use crate::store::{self, Tx};
+
+/// Replaces the password of the caller's login. The other sessions of the login end, the caller's stays. A try at the current password is a try at signing in: who has
+/// taken a token must not be able to guess.
+///
+/// # Errors
+/// `NotAllowed` for a login without a password, `InvalidData` for a new one that the rules refuse, `TooManyRequests`, `Unauthorized` if `current` is wrong,
+/// `Unauthenticated` if the session has ended meanwhile, `Busy`.
+pub async fn change(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, caller: &Caller, current: &str, secret: &str) -> Result<()> {
+    let (tenant_id, id) = (tenant.id, caller.identity);
+    let login = engine.db.read(move |reader| Box::pin(store::identity::by_id(reader, tenant_id, id))).await?.ok_or_else(Error::unauthenticated)?;
+    if login.key.provider != emailpass::NAME || login.password_hash.is_none() {
+        return Err(Error::new(Code::NotAllowed, "This login has no password to change"));
+    }
+    registration::check_password(tenant, login.key.entity_id.split('@').next().unwrap_or_default(), secret)?;
+    let failures = Failures::at(engine, tenant, &login.key);
+    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
+    let login = sign_in::admit(engine, tenant, tickets, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
+    // One that is too long can be nobody's.
+    let too_long = current.len() > password::MAX_BYTES;
+    let candidate = if too_long { Zeroizing::new(String::new()) } else { password::normalise(current) };
+    let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate, login.password_hash.clone()).await).await?;
+    if too_long || verdict == Verdict::Wrong {
+        return Err(wrong());
+    }
+    let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
+    let planned = event::plan(engine, tenant, EventName::PasswordUpdated, password_reset::updated_data(&login), None);
+    let input = Arc::new((tenant.clone(), Change { caller: caller.clone(), verified: login, hash, failures, planned }));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { change_tx(tx, &input.0, &input.1).await })
+        })
+        .await?;
+    engine.outbox.wake();
+    Ok(())
+}
+
+fn wrong() -> Error {
+    Error::unauthorized("The current password is wrong")
+}
+
+/// What was drawn and computed before the transaction.
+struct Change {
+    caller: Caller,
+    verified: Identity,
+    hash: String,
+    failures: Failures,
+    planned: Planned,
+}
+
+async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result<()> {
+    let (session, id) = (change.caller.session, change.verified.id);
+    // The lock orders this against a reset and a sign-in: whoever comes second sees what the first did.
+    if !store::identity::lock(tx, tenant.id, id).await? || !session::lives_tx(tx, tenant.id, session, id).await? {
+        return Err(Error::unauthenticated());
+    }
+    // Guarded by the hash that was verified: where another password was set meanwhile, the one that was shown is no longer current.
+    let old = change.verified.password_hash.as_deref().unwrap_or_default();
+    if !store::identity::replace_hash(tx, tenant.id, id, old, &change.hash).await? {
+        return Err(wrong());
+    }
+    if tenant.settings.passwords.revoke_sessions_on_change {
+        store::session::end_others(tx, tenant.id, id, session).await?;
+    }
+    store::password_reset::void(tx, tenant.id, id).await?;
+    change.failures.give_back(tx, tenant).await?;
+    event::append(tx, tenant, &change.planned).await
+}

@@ -1,0 +1,76 @@
+//! The cookie of a session: a secret of its own, which stands for the session in a browser as a token does elsewhere.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::Engine;
+use crate::crypto::sha256;
+use crate::error::{Error, Result};
+use crate::model::tenant::Tenant;
+use crate::ops::session::{self, Caller};
+use crate::store;
+
+/// Characters of a value: 32 random bytes.
+const LENGTH: usize = 43;
+
+/// A cookie for a browser to keep.
+#[derive(Debug)]
+pub struct Given {
+    pub value: String,
+    /// As long as the session.
+    pub lasts: Duration,
+}
+
+/// Gives the caller's session a new cookie; the one that it had is dead. `shown` is the cookie that the browser has: the session behind it ends, because this one
+/// takes its place.
+///
+/// # Errors
+/// `Unauthenticated` if the session has ended meanwhile.
+pub async fn give(engine: &Engine, tenant: &Tenant, caller: &Caller, shown: Option<&str>) -> Result<Given> {
+    let value = URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>());
+    let (tenant_id, id, identity, hash) = (tenant.id, caller.session, caller.identity, hash(&value));
+    let replaced = shown.filter(|shown| is_one(shown)).map(self::hash);
+    let expires_at = engine
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let expires_at = store::session::set_cookie(tx, tenant_id, id, identity, &hash).await?;
+                if let (Some(_), Some(replaced)) = (expires_at, replaced) {
+                    store::session::end_replaced(tx, tenant_id, &replaced, id).await?;
+                }
+                Ok(expires_at)
+            })
+        })
+        .await?;
+    Ok(Given { value, lasts: expires_at.ok_or_else(Error::unauthenticated)?.since(engine.clock.now()) })
+}
+
+/// The caller who shows `cookie`, from what the login is now, if the session neither ended nor expired.
+pub async fn authenticate(engine: &Engine, tenant: &Tenant, cookie: &str) -> Result<Option<Caller>> {
+    if !is_one(cookie) {
+        return Ok(None);
+    }
+    let (tenant_id, hash) = (tenant.id, hash(cookie));
+    let found = engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let Some(row) = store::session::by_cookie(reader, tenant_id, &hash).await? else { return Ok(None) };
+                Ok(store::identity::by_id(reader, tenant_id, row.identity).await?.map(|identity| (row, identity)))
+            })
+        })
+        .await?;
+    Ok(found.map(|(row, identity)| session::known(engine, tenant, &row, &identity)))
+}
+
+/// What is no cookie of ours buys no look into the database.
+fn is_one(value: &str) -> bool {
+    value.len() == LENGTH
+}
+
+/// What is stored of it.
+fn hash(value: &str) -> [u8; 32] {
+    sha256(&[value.as_bytes()])
+}

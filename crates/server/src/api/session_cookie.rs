@@ -1,0 +1,39 @@
+//! `/auth/session`: a session gets a cookie beside its token, and ends.
+
+use axum::Json;
+use axum::extract::State;
+use http::HeaderValue;
+use http::header::{HeaderName, SET_COOKIE};
+use serde_json::{Value, json};
+use vestibule_engine::ops::session::Which;
+use vestibule_engine::ops::{session, session_cookie};
+
+use crate::error::ApiError;
+use crate::extract::App;
+use crate::extract::actor::{CookieLogin, TokenLogin};
+use crate::extract::session_cookie::SessionCookie;
+use crate::extract::tenant::CurrentTenant;
+
+type WithCookie = ([(HeaderName, HeaderValue); 1], Json<Value>);
+
+/// `POST /auth/session`. `user` is what the token says; storefronts know it under this name.
+pub async fn give(
+    State(app): State<App>,
+    CurrentTenant(tenant): CurrentTenant,
+    TokenLogin(caller): TokenLogin,
+    cookie: SessionCookie,
+) -> Result<WithCookie, ApiError> {
+    let given = session_cookie::give(&app.engine, &tenant, &caller, cookie.shown.as_deref()).await?;
+    Ok(([(SET_COOKIE, cookie.set(&given)?)], Json(json!({ "user": *caller.claims }))))
+}
+
+/// `DELETE /auth/session`: signs out. The session's tokens are dead, too.
+pub async fn end(
+    State(app): State<App>,
+    CurrentTenant(tenant): CurrentTenant,
+    CookieLogin(caller): CookieLogin,
+    cookie: SessionCookie,
+) -> Result<WithCookie, ApiError> {
+    session::end(&app.engine, &tenant, &caller, Which::One(caller.session)).await?;
+    Ok(([(SET_COOKIE, cookie.clear()?)], Json(json!({ "success": true }))))
+}
