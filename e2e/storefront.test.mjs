@@ -139,6 +139,48 @@ describe('the example storefront', { timeout: 300_000 }, () => {
       }));
   }
 
+  test('sessions are listed and ended, one, all others and one’s own', () =>
+    visit(TELEPHONE, async (page) => {
+      const email = 'sessions@example.com';
+      await signUp(page, email);
+      const list = page.locator('#sessions li');
+      await list.filter({ hasText: 'This device' }).waitFor();
+      assert.equal(await list.count(), 1);
+      // Three more devices; each learns that its session has ended when it asks next.
+      const elsewhere = [];
+      for (let n = 0; n < 3; n += 1) {
+        elsewhere.push(await openPage(browser));
+        await signIn(elsewhere[n].page, email, PASSWORD);
+        await sound(elsewhere[n].page, 'Your account');
+      }
+      const signedOut = async ({ page }) => {
+        await page.reload();
+        await sound(page, 'Sign in');
+        await says(page, 'Please sign in again');
+      };
+      await page.reload();
+      await sound(page, 'Your account');
+      await picture(page, 'sessions');
+      assert.equal(await list.count(), 4);
+      await list.getByRole('button').first().click();
+      await says(page, 'Signed out there');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'sessions-heading');
+      assert.equal(await list.count(), 3);
+      await press(page, 'Sign out everywhere else');
+      await list.nth(1).waitFor({ state: 'detached' });
+      await says(page, 'Signed out there');
+      assert.match(await list.innerText(), /This device/);
+      for (const other of elsewhere) await signedOut(other);
+      // Whoever had kept the token of a session that was signed out has nothing.
+      const token = await page.evaluate(() => localStorage.getItem('medusa_auth_token'));
+      await press(page, 'Sign out');
+      await says(page, 'You are signed out');
+      await page.evaluate((kept) => localStorage.setItem('medusa_auth_token', kept), token);
+      await page.goto(`${pages.origin}/account`);
+      await says(page, 'Please sign in again');
+      for (const other of elsewhere) await other.close();
+    }));
+
   test('a third party, for the first and for the second time', async () => {
     await visit(TELEPHONE, async (page) => {
       await byDemoProvider(page, 'Kim Example');

@@ -1,6 +1,7 @@
 import { field, fill, onSubmit, say } from '../form.js';
 import { changeProfile, profile } from '../shop.js';
 import * as addresses from './addresses.js';
+import * as sessions from './sessions.js';
 
 export default {
   title: 'Your account',
@@ -19,7 +20,8 @@ export default {
         <button>Save the profile</button>
       </form>
     </section>
-    ${addresses.html}`,
+    ${addresses.html}
+    ${sessions.html}`,
 
   async start(root) {
     const customer = await profile();
@@ -31,5 +33,6 @@ export default {
       say('Your profile is saved.');
     });
     await addresses.start(root);
+    await sessions.start(root);
   },
 };
