@@ -7,6 +7,7 @@ pub mod openapi;
 pub mod router;
 pub mod wire;
 
+mod admin;
 mod api;
 pub mod error;
 mod extract;

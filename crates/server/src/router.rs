@@ -1,19 +1,25 @@
 //! Every route: method, path, handler, and who may call.
 
-use axum::Router;
+use std::collections::BTreeSet;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
-use http::Method;
+use axum::routing::{MethodRouter, delete, get, options, post};
+use axum::{Extension, Router};
+use http::request::Parts;
+use http::{Method, StatusCode};
 use url::Url;
 use vestibule_engine::config::is_loopback;
 
 use crate::error::ApiError;
 use crate::extract::App;
+use crate::extract::actor::SignedInCustomer;
 use crate::extract::publishable::Publishable;
-use crate::extract::tenant::host;
-use crate::{api, pages};
+use crate::extract::staff::Staff;
+use crate::extract::tenant::{CurrentTenant, host};
+use crate::wire::{Preflight, is_shared};
+use crate::{admin, api, pages};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub enum MayCall {
     CustomerLogin,
     /// A publishable key, and the token or cookie of a customer.
     Customer,
+    /// A secret key, or the token of a member of the shop's staff.
+    Staff,
     /// Anyone, in `vestibule dev` only.
     Development,
 }
@@ -84,6 +92,9 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/store/customers/me/addresses/{id}", MayCall::Customer, || get(api::address::show)),
     route(Method::POST, "/store/customers/me/addresses/{id}", MayCall::Customer, || post(api::address::update)),
     route(Method::DELETE, "/store/customers/me/addresses/{id}", MayCall::Customer, || delete(api::address::delete)),
+    route(Method::GET, "/admin/customers", MayCall::Staff, || get(admin::customer::list)),
+    route(Method::GET, "/admin/customers/{id}", MayCall::Staff, || get(admin::customer::show)),
+    route(Method::DELETE, "/admin/customers/{id}", MayCall::Staff, || delete(admin::customer::delete)),
     route(Method::GET, "/account/reset-password", MayCall::Anyone, || get(pages::password_reset::show)),
     route(Method::POST, "/account/reset-password", MayCall::Anyone, || post(pages::password_reset::complete)),
     route(Method::POST, "/account/reset-password/request", MayCall::Anyone, || post(pages::password_reset::request)),
@@ -117,6 +128,10 @@ pub fn router(app: App) -> Router {
         let handler = if route.may_call == MayCall::Development { handler.route_layer(from_fn(of_this_machine)) } else { handler };
         router = router.route(route.path, handler);
     }
+    let shared: BTreeSet<&str> = ROUTES.iter().map(|route| route.path).filter(|path| is_shared(path)).collect();
+    for path in shared {
+        router = router.route(path, options(preflight));
+    }
     // There is never a 405: what a path does not do, it does not have.
     router.fallback(no_route).method_not_allowed_fallback(no_route).with_state(app)
 }
@@ -128,12 +143,29 @@ async fn of_this_machine(request: Request, next: Next) -> Result<Response, ApiEr
     if own { Ok(next.run(request).await) } else { Err(ApiError::no_route(request.method(), request.uri())) }
 }
 
+/// A browser asks whether a page of another origin may call a path that is there. What it is told stands in `src/wire.rs`.
+async fn preflight(_: CurrentTenant) -> (StatusCode, Extension<Preflight>) {
+    (StatusCode::NO_CONTENT, Extension(Preflight))
+}
+
+/// Whoever may not call an API at all does not learn what is in it.
+async fn may_know(parts: &mut Parts, app: &App) -> Result<(), ApiError> {
+    let path = parts.uri.path();
+    let of_a_customer = path.starts_with("/store/customers/me");
+    if path == "/admin" || path.starts_with("/admin/") {
+        Staff::from_request_parts(parts, app).await?;
+    } else if path.starts_with("/store/") {
+        Publishable::from_request_parts(parts, app).await?;
+        if of_a_customer {
+            SignedInCustomer::from_request_parts(parts, app).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn no_route(State(app): State<App>, request: Request) -> ApiError {
     let (mut parts, _) = request.into_parts();
-    // Whoever may not call a shop's API at all does not learn what is in it.
-    if parts.uri.path().starts_with("/store/")
-        && let Err(refused) = Publishable::from_request_parts(&mut parts, &app).await
-    {
+    if let Err(refused) = may_know(&mut parts, &app).await {
         return refused;
     }
     ApiError::no_route(&parts.method, &parts.uri)

@@ -70,6 +70,16 @@ pub fn needs_tenant(path: &str) -> bool {
     Area::of(path) != Area::Bare
 }
 
+/// Whether pages of other origins may call what is at `path`.
+#[must_use]
+pub fn is_shared(path: &str) -> bool {
+    matches!(Area::of(path), Area::Store | Area::Auth | Area::Admin)
+}
+
+/// Marks the answer to a browser that asks before it calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Preflight;
+
 impl Wire {
     /// Answers one request.
     pub async fn answer(&self, peer: SocketAddr, request: Request<Body>) -> Response {
@@ -82,9 +92,6 @@ impl Wire {
         let resolved = if area == Area::Bare { None } else { Some(resolve(&self.app, &parts.uri, &parts.headers).await) };
         let tenant = resolved.as_ref().and_then(|r| r.0.as_ref().ok()).cloned();
         let asked = Asked::of(&self.app, area, tenant.as_deref(), &parts.method, &parts.headers);
-        if asked.preflight {
-            return asked.finish(&self.app, StatusCode::NO_CONTENT.into_response());
-        }
         if let Some(resolved) = resolved {
             parts.extensions.insert(resolved);
         }
@@ -156,7 +163,6 @@ fn normalised(uri: &Uri) -> Option<Uri> {
 /// What of a request its answer's headers depend on.
 struct Asked {
     area: Area,
-    preflight: bool,
     origin: Option<HeaderValue>,
     headers: Option<HeaderValue>,
     known: Known,
@@ -173,7 +179,6 @@ impl Asked {
             headers.get(header::ORIGIN).filter(|origin| cors && tenant.is_some_and(|t| allows(server.development, t, area, origin))).cloned();
         Self {
             area: if cors || area == Area::Pages { area } else { Area::Bare },
-            preflight: cors && method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             origin,
             headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             known: if cors { Known::of(method, headers) } else { Known::default() },
@@ -196,12 +201,13 @@ impl Asked {
             let key = self.idempotency_key.take().or_else(|| HeaderValue::from_str(&app.engine.rng.uuid()).ok());
             response.headers_mut().extend(key.map(|k| (HeaderName::from_static("idempotency-key"), k)));
         }
-        self.cors(response.headers_mut());
+        let preflight = response.extensions().get::<Preflight>().is_some();
+        self.cors(response.headers_mut(), preflight);
         self.secure(response.headers_mut());
         response
     }
 
-    fn cors(&mut self, headers: &mut HeaderMap) {
+    fn cors(&mut self, headers: &mut HeaderMap, preflight: bool) {
         if !matches!(self.area, Area::Store | Area::Auth | Area::Admin) {
             return;
         }
@@ -209,7 +215,7 @@ impl Asked {
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Idempotency-Key, Retry-After, WWW-Authenticate"));
         headers.extend(self.origin.take().map(|origin| (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)));
-        if self.preflight {
+        if preflight {
             headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
             headers.extend(self.headers.take().map(|names| (header::ACCESS_CONTROL_ALLOW_HEADERS, names)));

@@ -80,7 +80,8 @@ CREATE TABLE customers (
     id TEXT NOT NULL,
     email TEXT,
     -- The address in its look-up form.
-    email_key TEXT,
+    -- By its bytes, as SQLite orders it: a search reads all that begin alike.
+    email_key TEXT COLLATE "C",
     has_account BIGINT NOT NULL,
     company_name TEXT,
     first_name TEXT,
@@ -93,6 +94,15 @@ CREATE TABLE customers (
     PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX customers_by_email ON customers (tenant_id, email_key, has_account) WHERE deleted_at IS NULL;
+-- In the order in which they were made: an id begins with its time.
+CREATE INDEX customers_by_age ON customers (tenant_id, id) WHERE deleted_at IS NULL;
+
+-- How many customers there are, so that a list can say it without counting.
+CREATE TABLE customer_counts (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    live BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id)
+);
 
 CREATE TABLE customer_addresses (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),

@@ -1,6 +1,7 @@
 //! A customer of a shop.
 
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
 use crate::model::ids::CustomerId;
 use crate::model::time::Timestamp;
@@ -125,6 +126,30 @@ impl Customer {
     }
 }
 
+/// Which customers of a shop its staff wants to see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    /// One of these.
+    pub ids: Option<Vec<CustomerId>>,
+    /// With one of these addresses, in their look-up form.
+    pub addresses: Option<Vec<String>>,
+    /// With an address that begins so, in its look-up form.
+    pub address_start: Option<String>,
+    /// The first and the last id that is wanted.
+    pub between: (CustomerId, CustomerId),
+    pub newest_first: bool,
+    pub offset: usize,
+    pub limit: usize,
+}
+
+/// The first and the last id of what was made from one millisecond on and before another: an id begins with its time.
+#[must_use]
+pub fn ids_between(from_millis: Option<i64>, until_millis: Option<i64>) -> (CustomerId, CustomerId) {
+    let first = |millis: i64| Ulid::from_parts(millis.clamp(0, (1 << Ulid::TIME_BITS) - 1).unsigned_abs(), 0);
+    let last = until_millis.map_or(u128::MAX, |millis| first(millis).0.saturating_sub(1));
+    (CustomerId(first(from_millis.unwrap_or(0))), CustomerId(Ulid(last)))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -133,6 +158,20 @@ mod tests {
 
     fn told(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_span_of_time_is_a_span_of_ids() {
+        let id = |millis: u64, rest: u128| CustomerId(Ulid::from_parts(millis, rest));
+        let within = |(first, last): (CustomerId, CustomerId), id: CustomerId| first <= id && id <= last;
+        let (from, until) = (Some(1_000), Some(2_000));
+        for (id, expected) in [(id(999, u128::MAX), false), (id(1_000, 0), true), (id(1_999, u128::MAX), true), (id(2_000, 0), false)] {
+            assert_eq!(within(ids_between(from, until), id), expected, "{id}");
+            assert!(within(ids_between(None, None), id), "{id}");
+        }
+        assert!(!within(ids_between(Some(2_000), Some(1_000)), id(1_500, 0)), "no time at all");
+        assert!(!within(ids_between(None, Some(-5)), id(1, 0)) && within(ids_between(Some(-5), None), id(1, 0)), "before there were ids");
+        assert!(!within(ids_between(Some(i64::MAX), None), id(1, 0)), "after the last of them");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub enum EventName {
     IdentityUnlinked,
     CustomerCreated,
     CustomerUpdated,
+    CustomerDeleted,
 }
 
 /// What an event is and what its data holds. `docs/events.md` and `docs/events.schema.json` are generated from it.
@@ -88,9 +89,18 @@ const CUSTOMER_CREATED: Spec = Spec { name: "customer.created", since: "0.1", wh
 
 const CUSTOMER_UPDATED: Spec = Spec { name: "customer.updated", since: "0.1", when: "a customer changed the profile", fields: CUSTOMER };
 
+const CUSTOMER_DELETED: Spec = Spec { name: "customer.deleted", since: "0.1", when: "the store's staff deleted a customer", fields: CUSTOMER };
+
 impl EventName {
-    pub const ALL: [Self; 6] =
-        [Self::PasswordReset, Self::PasswordUpdated, Self::IdentityLinked, Self::IdentityUnlinked, Self::CustomerCreated, Self::CustomerUpdated];
+    pub const ALL: [Self; 7] = [
+        Self::PasswordReset,
+        Self::PasswordUpdated,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
+        Self::CustomerCreated,
+        Self::CustomerUpdated,
+        Self::CustomerDeleted,
+    ];
 
     #[must_use]
     pub const fn spec(self) -> &'static Spec {
@@ -101,6 +111,7 @@ impl EventName {
             Self::IdentityUnlinked => &IDENTITY_UNLINKED,
             Self::CustomerCreated => &CUSTOMER_CREATED,
             Self::CustomerUpdated => &CUSTOMER_UPDATED,
+            Self::CustomerDeleted => &CUSTOMER_DELETED,
         }
     }
 

@@ -64,6 +64,14 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads what RFC 3339 writes.
+impl FromStr for Timestamp {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_microsecond())).map_err(|_| ())
+    }
+}
+
 /// A length of time, written `90s`, `15m`, `12h` or `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);

@@ -11,7 +11,7 @@ use crate::model::account::{self, Account, Login, Outcome};
 use crate::model::email::Email;
 use crate::model::event::EventName;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
-use crate::model::ids::IdentityId;
+use crate::model::ids::{CustomerId, IdentityId};
 use crate::model::tenant::{SameAddress, Tenant};
 use crate::model::time::Timestamp;
 use crate::ops::callback::Arrived;
@@ -176,7 +176,9 @@ async fn settle(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<(Ide
         Outcome::Stranger { account_exists: exists } => account_exists = exists,
         Outcome::Join => {
             if let Some(customer) = customer.filter(|_| login.actor_id.is_none())
-                && store::identity::link(tx, tenant.id, login.id, &customer).await?
+                // Held, so that no login is left to a customer who is being deleted.
+                && store::customer::hold(tx, tenant.id, customer).await?.is_some()
+                && store::identity::link(tx, tenant.id, login.id, &customer.bare()).await?
             {
                 event::append(tx, tenant, &draft.linked).await?;
             }
@@ -197,7 +199,7 @@ async fn disarm(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<()> {
 }
 
 /// The customer with the told address, and whether anybody has shown it to be theirs.
-async fn same_address(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<(Account, Option<String>)> {
+async fn same_address(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<(Account, Option<CustomerId>)> {
     let Some(email) =
         draft.email.as_ref().filter(|_| draft.arrival.actor == ActorType::customer() && tenant.settings.callbacks.same_address != SameAddress::Never)
     else {
@@ -207,7 +209,7 @@ async fn same_address(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<(Ac
     let logins = store::identity::of_actor(tx, tenant.id, &draft.arrival.actor, &customer.bare()).await?;
     let proves = |login: &Identity| login.proven_at.is_some() && Email::parse(&login.address).is_ok_and(|address| address.key() == email.key());
     let account = if logins.iter().any(proves) { Account::Proven } else { Account::Unproven };
-    Ok((account, Some(customer.bare())))
+    Ok((account, Some(customer)))
 }
 
 #[cfg(test)]

@@ -126,3 +126,13 @@ pub fn is_publishable(tenant: &Tenant, token: &str, now: Timestamp) -> bool {
     let digest = digest(token);
     tenant.publishable.iter().any(|(known, revoked_at)| *known == digest && revoked_at.is_none_or(|at| at > now))
 }
+
+/// The live secret key `token` of `tenant`. The row is read at each use, so one that is revoked is refused at once; it is found by its hash, whose bytes
+/// a guess cannot come closer to.
+pub async fn secret(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Option<ApiKeyId>> {
+    if !is_well_formed(Kind::Secret, token) {
+        return Ok(None);
+    }
+    let (tenant_id, digest) = (tenant.id, digest(token));
+    engine.db.read(move |reader| Box::pin(async move { store::api_key::secret(reader, tenant_id, &digest).await })).await
+}

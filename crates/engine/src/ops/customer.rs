@@ -1,5 +1,6 @@
 //! Customers: made from a login, read and changed by their owner.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -8,10 +9,10 @@ use crate::Engine;
 use crate::error::{Code, Error, Result};
 use crate::limits::{self, Limit, Ticket, ticket};
 use crate::model::address::Address;
-use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile};
+use crate::model::customer::{Change, Customer, METADATA_BYTES, Profile, Search, ids_between};
 use crate::model::email::Email;
 use crate::model::event::EventName;
-use crate::model::identity::Identity;
+use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, IdentityId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
@@ -100,12 +101,16 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
             "The email must be an address that the provider has seen proven"
         }));
     }
-    // The guarded link comes first: of two concurrent calls the second stops here, before it can meet the first one's row.
+    // A taken address is told first, also to the login whose own customer has taken it.
+    let taken = || Error::new(Code::Duplicate, "Customer with this email already has an account");
+    if store::customer::by_address(tx, tenant.id, email.key()).await?.is_some() {
+        return Err(taken());
+    }
     if !store::identity::link(tx, tenant.id, identity, &customer.id.bare()).await? {
         return Err(already_a_customer());
     }
     if !store::customer::insert(tx, tenant.id, customer, email.key()).await? {
-        return Err(Error::new(Code::Duplicate, "Customer with this email already has an account"));
+        return Err(taken());
     }
     event::append(tx, tenant, planned).await
 }
@@ -219,4 +224,143 @@ async fn update_tx(
     store::customer::update(tx, tenant.id, &customer).await?;
     event::append(tx, tenant, planned).await?;
     Ok(Ok(customer))
+}
+
+/// How many customers are counted, and found by the start of an address, at most. The whole of a shop is known without counting.
+pub const COUNTED: usize = 10_000;
+
+/// A part of what a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    pub customers: Vec<WithAddresses>,
+    /// How many there are in all parts.
+    pub count: i64,
+}
+
+/// The customers that `search` wants, for the shop's staff. Addresses are read if `wanted`.
+///
+/// Cost: a page's rows by index. Where a search names ids or addresses a statement for each, and at most `COUNTED` ids.
+/// # Errors
+/// If the database cannot be read.
+pub async fn list(engine: &Engine, tenant: &Tenant, search: Search, wanted: bool) -> Result<Page> {
+    let tenant_id = tenant.id;
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let (found, count) = found(reader, tenant_id, &search).await?;
+                let mut customers = Vec::with_capacity(found.len());
+                for customer in found {
+                    customers.push(with_addresses(reader, tenant_id, customer, wanted).await?);
+                }
+                Ok(Page { customers, count })
+            })
+        })
+        .await
+}
+
+/// The customers of the page, and how many there are in all pages.
+async fn found(reader: &mut Reader, tenant: TenantId, search: &Search) -> Result<(Vec<Customer>, i64)> {
+    let most = i64::try_from(COUNTED).unwrap_or(i64::MAX);
+    let Some(named) = named(reader, tenant, search, most).await? else {
+        let all = search.between == ids_between(None, None);
+        let count = if all {
+            store::customer::count(reader, tenant).await?
+        } else {
+            store::customer::count_between(reader, tenant, search.between, most).await?
+        };
+        return Ok((store::customer::page(reader, tenant, search).await?, count));
+    };
+    let count = i64::try_from(named.len()).unwrap_or(i64::MAX);
+    let page = named.into_iter().skip(search.offset).take(search.limit);
+    let mut customers = Vec::new();
+    for id in page {
+        customers.extend(store::customer::by_id(reader, tenant, id).await?);
+    }
+    Ok((customers, count))
+}
+
+/// Who is named by ids and addresses, in the wanted order. `None`: the search names nobody, and so wants all.
+async fn named(reader: &mut Reader, tenant: TenantId, search: &Search, most: i64) -> Result<Option<Vec<CustomerId>>> {
+    let mut sets: Vec<BTreeSet<CustomerId>> = Vec::new();
+    if let Some(ids) = &search.ids {
+        let mut found = BTreeSet::new();
+        for id in ids {
+            found.extend(store::customer::by_id(reader, tenant, *id).await?.map(|customer| customer.id));
+        }
+        sets.push(found);
+    }
+    if let Some(addresses) = &search.addresses {
+        let mut found = BTreeSet::new();
+        for key in addresses {
+            found.extend(store::customer::with_addresses_between(reader, tenant, key, key, most).await?);
+        }
+        sets.push(found);
+    }
+    if let Some(start) = &search.address_start {
+        // No character comes after the last one.
+        let end = format!("{start}{}", char::MAX);
+        sets.push(store::customer::with_addresses_between(reader, tenant, start, &end, most).await?.into_iter().collect());
+    }
+    let (first, last) = search.between;
+    let Some(smallest) = sets.iter().min_by_key(|set| set.len()) else { return Ok(None) };
+    let mut ids: Vec<CustomerId> =
+        smallest.iter().copied().filter(|id| first <= *id && *id <= last && sets.iter().all(|set| set.contains(id))).collect();
+    if search.newest_first {
+        ids.reverse();
+    }
+    Ok(Some(ids))
+}
+
+/// One customer, for the shop's staff. Addresses are read if `wanted`. `None`: there is none with this id.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn by_id(engine: &Engine, tenant: &Tenant, id: CustomerId, wanted: bool) -> Result<Option<WithAddresses>> {
+    let tenant_id = tenant.id;
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                match store::customer::by_id(reader, tenant_id, id).await? {
+                    Some(customer) => with_addresses(reader, tenant_id, customer, wanted).await.map(Some),
+                    None => Ok(None),
+                }
+            })
+        })
+        .await
+}
+
+/// Deletes a customer: its logins are removed, their sessions end and their resets are void. The address is free again. False: there is none with this id.
+///
+/// # Errors
+/// If the database refuses; then nothing is changed.
+pub async fn delete(engine: &Engine, tenant: &Arc<Tenant>, id: CustomerId) -> Result<bool> {
+    let planned = event::plan(engine, tenant, EventName::CustomerDeleted, id_data(id), None);
+    let input = Arc::new((tenant.clone(), planned));
+    let deleted = engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { delete_tx(tx, &input.0, id, &input.1).await })
+        })
+        .await?;
+    engine.outbox.wake();
+    Ok(deleted)
+}
+
+async fn delete_tx(tx: &mut Tx, tenant: &Arc<Tenant>, id: CustomerId, planned: &Planned) -> Result<bool> {
+    if !store::customer::delete(tx, tenant.id, id).await? {
+        return Ok(false);
+    }
+    let (actor, bare) = (ActorType::customer(), id.bare());
+    // Whoever links another login holds these: what was linked before the lock is in the list that is read under it.
+    store::identity::lock_actor(tx, tenant.id, &actor, &bare).await?;
+    for login in store::identity::of_actor(tx, tenant.id, &actor, &bare).await? {
+        store::session::end_all(tx, tenant.id, login.id).await?;
+        store::password_reset::void(tx, tenant.id, login.id).await?;
+        store::identity::remove(tx, tenant.id, login.id, &actor, &bare).await?;
+    }
+    event::append(tx, tenant, planned).await?;
+    Ok(true)
 }

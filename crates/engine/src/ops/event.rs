@@ -50,7 +50,11 @@ pub fn message_for(name: EventName) -> Option<Message> {
     match name {
         EventName::PasswordReset => Some(Message::PasswordReset),
         EventName::PasswordUpdated => Some(Message::PasswordChanged),
-        EventName::IdentityLinked | EventName::IdentityUnlinked | EventName::CustomerCreated | EventName::CustomerUpdated => None,
+        EventName::IdentityLinked
+        | EventName::IdentityUnlinked
+        | EventName::CustomerCreated
+        | EventName::CustomerUpdated
+        | EventName::CustomerDeleted => None,
     }
 }
 

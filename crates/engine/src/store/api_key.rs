@@ -9,9 +9,12 @@ use crate::model::time::Timestamp;
 statements! {
     INSERT = "INSERT INTO api_keys (tenant_id, id, kind, token_hash, redacted, title, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, token_hash) DO NOTHING";
     REVOKE = "UPDATE api_keys SET revoked_at = $3 WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL";
+    // The unique index on the hash holds at most one.
+    SECRET = "SELECT id FROM api_keys WHERE tenant_id = $1 AND token_hash = $2 AND kind = 'secret' AND (revoked_at IS NULL OR revoked_at > $3)";
     LIST = "SELECT id, kind, token_hash, redacted, title, created_at, revoked_at FROM api_keys WHERE tenant_id = $1 ORDER BY id";
 }
 
+#[derive(Clone)]
 pub struct ApiKeyRow {
     pub id: ApiKeyId,
     /// `publishable` or `secret`.
@@ -55,6 +58,13 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, key: &ApiKeyRow) -> Result<bo
 pub async fn revoke(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<bool> {
     let now = tx.now();
     Ok(tx.exec(REVOKE, &[tenant.into(), id.into(), now.into()]).await? == 1)
+}
+
+/// The secret key with this hash. `None`: unknown, another tenant's, a publishable one, or revoked.
+pub async fn secret(reader: &mut Reader, tenant: TenantId, token_hash: &[u8]) -> Result<Option<ApiKeyId>> {
+    let now = reader.now();
+    let found = reader.one::<(String,)>(SECRET, &[tenant.into(), token_hash.into(), now.into()]).await?;
+    Ok(found.and_then(|(id,)| id.parse().ok()))
 }
 
 pub async fn list(reader: &mut Reader, tenant: TenantId) -> Result<Vec<ApiKeyRow>> {

@@ -3,7 +3,7 @@
 use super::value::{FromRow, Row, Val};
 use super::{Reader, Tx, statements};
 use crate::error::{Error, Result};
-use crate::model::customer::Customer;
+use crate::model::customer::{Customer, Search};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
 
 statements! {
@@ -21,6 +21,19 @@ statements! {
         RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
     UPDATE = "UPDATE customers SET company_name = $3, first_name = $4, last_name = $5, phone = $6, metadata = $7, updated_at = $8
         WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    BY_ID = "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at
+        FROM customers WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    OLDEST_FIRST = "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at
+        FROM customers WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND deleted_at IS NULL ORDER BY id LIMIT $4 OFFSET $5";
+    NEWEST_FIRST = "SELECT id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at
+        FROM customers WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND deleted_at IS NULL ORDER BY id DESC LIMIT $4 OFFSET $5";
+    COUNT_BETWEEN = "SELECT COUNT(*) FROM (SELECT id FROM customers WHERE tenant_id = $1 AND id >= $2 AND id <= $3 AND deleted_at IS NULL LIMIT $4) AS found";
+    COUNT = "SELECT live FROM customer_counts WHERE tenant_id = $1";
+    ADDRESSES_BETWEEN = "SELECT id FROM customers WHERE tenant_id = $1 AND email_key >= $2 AND email_key <= $3 AND deleted_at IS NULL
+        ORDER BY email_key, has_account LIMIT $4";
+    DELETE = "UPDATE customers SET deleted_at = $3, updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    COUNT_ONE_MORE = "INSERT INTO customer_counts (tenant_id, live) VALUES ($1, 1) ON CONFLICT (tenant_id) DO UPDATE SET live = customer_counts.live + 1";
+    COUNT_ONE_LESS = "UPDATE customer_counts SET live = live - 1 WHERE tenant_id = $1";
 }
 
 impl FromRow for Customer {
@@ -58,7 +71,7 @@ fn metadata(customer: &Customer) -> Val {
     customer.metadata.as_ref().map(|m| serde_json::Value::Object(m.clone()).to_string()).into()
 }
 
-/// False: the tenant has a live customer with this address and this kind of account.
+/// False: the tenant has a live customer with this address and this kind of account. Its id begins with the time at which it was made, by which lists go.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_key: &str) -> Result<bool> {
     let values = [
         tenant.into(),
@@ -73,7 +86,51 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_ke
         metadata(customer),
         customer.created_at.into(),
     ];
-    Ok(tx.exec(INSERT, &values).await? == 1)
+    let inserted = tx.exec(INSERT, &values).await? == 1;
+    if inserted {
+        tx.exec(COUNT_ONE_MORE, &[tenant.into()]).await?;
+    }
+    Ok(inserted)
+}
+
+/// Marks a customer as deleted. False: there is none with this id, or no longer.
+pub async fn delete(tx: &mut Tx, tenant: TenantId, id: CustomerId) -> Result<bool> {
+    let now = tx.now();
+    let deleted = tx.exec(DELETE, &[tenant.into(), id.into(), now.into()]).await? == 1;
+    if deleted {
+        tx.exec(COUNT_ONE_LESS, &[tenant.into()]).await?;
+    }
+    Ok(deleted)
+}
+
+/// A customer that is not deleted.
+pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: CustomerId) -> Result<Option<Customer>> {
+    reader.one(BY_ID, &[tenant.into(), id.into()]).await
+}
+
+/// A page of the customers that are not deleted, of those whose ids lie in `search.between`.
+pub async fn page(reader: &mut Reader, tenant: TenantId, search: &Search) -> Result<Vec<Customer>> {
+    let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX).into();
+    let (first, last) = search.between;
+    let values = [tenant.into(), first.into(), last.into(), number(search.limit), number(search.offset)];
+    reader.all(if search.newest_first { NEWEST_FIRST } else { OLDEST_FIRST }, &values).await
+}
+
+/// How many customers are not deleted.
+pub async fn count(reader: &mut Reader, tenant: TenantId) -> Result<i64> {
+    Ok(reader.one::<(i64,)>(COUNT, &[tenant.into()]).await?.map_or(0, |(count,)| count))
+}
+
+/// How many customers with ids from `first` to `last` are not deleted, counted up to `most`.
+pub async fn count_between(reader: &mut Reader, tenant: TenantId, (first, last): (CustomerId, CustomerId), most: i64) -> Result<i64> {
+    let values = [tenant.into(), first.into(), last.into(), most.into()];
+    Ok(reader.one::<(i64,)>(COUNT_BETWEEN, &values).await?.map_or(0, |(count,)| count))
+}
+
+/// At most `most` customers that are not deleted and whose address, in its look-up form and by its bytes, lies from `first` to `last`.
+pub async fn with_addresses_between(reader: &mut Reader, tenant: TenantId, first: &str, last: &str, most: i64) -> Result<Vec<CustomerId>> {
+    let found = reader.all::<(String,)>(ADDRESSES_BETWEEN, &[tenant.into(), first.into(), last.into(), most.into()]).await?;
+    Ok(found.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
 }
 
 /// The customer, if the session lives and is that identity's. One statement for the reads that go together most often.

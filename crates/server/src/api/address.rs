@@ -91,7 +91,9 @@ pub async fn delete(
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let id = id(path)?;
     let parent = ops::address::delete(&app.engine, &tenant, owner, id).await?;
-    Ok(Json(json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": customer::Shown { whole: parent, selection }})))
+    Ok(Json(
+        json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": customer::Shown { whole: parent, shape: &CUSTOMER, selection }}),
+    ))
 }
 
 /// The address that the path names. What is no id is an id that nobody has.

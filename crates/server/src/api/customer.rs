@@ -9,7 +9,7 @@ use vestibule_engine::ops;
 use vestibule_engine::ops::customer::WithAddresses;
 use vestibule_engine::provider::emailpass;
 
-use super::fields::{CUSTOMER, Selection};
+use super::fields::{CUSTOMER, Selection, Shape};
 use super::validate::Fields;
 use super::{address, query};
 use crate::error::ApiError;
@@ -96,24 +96,25 @@ pub struct Envelope {
 }
 
 pub fn envelope(whole: WithAddresses, selection: Selection) -> Json<Envelope> {
-    Json(Envelope { customer: Shown { whole, selection } })
+    Json(Envelope { customer: Shown { whole, shape: &CUSTOMER, selection } })
 }
 
 /// A customer on the wire. It is written as it is read, because this is what storefronts ask most.
 pub struct Shown {
     pub whole: WithAddresses,
+    pub shape: &'static Shape,
     pub selection: Selection,
 }
 
 impl Serialize for Shown {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { whole, selection } = self;
+        let Self { whole, shape, selection } = self;
         let mut map = serializer.serialize_map(None)?;
-        for field in selection.wanted(&CUSTOMER) {
+        for field in selection.wanted(shape) {
             write(&mut map, &whole.customer, field)?;
         }
         if wants_addresses(selection) {
-            let one = |a| selection.show_related(&CUSTOMER, ADDRESSES, |field| address::value(a, field));
+            let one = |a| selection.show_related(shape, ADDRESSES, |field| address::value(a, field));
             map.serialize_entry(ADDRESSES, &whole.addresses.iter().map(one).collect::<Vec<_>>())?;
         }
         if selection.relation("orders").is_some() {
@@ -124,11 +125,11 @@ impl Serialize for Shown {
 }
 
 /// Whether addresses have to be read.
-fn wants_addresses(selection: &Selection) -> bool {
+pub fn wants_addresses(selection: &Selection) -> bool {
     selection.relation(ADDRESSES).is_some()
 }
 
-/// Writes what a customer says in `field`.
+/// Writes what a customer says in `field`; also in `created_by`: nobody is made by somebody else yet.
 fn write<M: SerializeMap>(map: &mut M, customer: &Customer, field: &str) -> Result<(), M::Error> {
     match field {
         "id" => map.serialize_entry(field, &customer.id.to_string()),

@@ -18,37 +18,55 @@ pub struct Relation {
     by_default: bool,
 }
 
+/// An address within its customer.
+const ADDRESS_WITHIN: &[&str] = &[
+    "id",
+    "address_name",
+    "is_default_shipping",
+    "is_default_billing",
+    "company",
+    "first_name",
+    "last_name",
+    "address_1",
+    "address_2",
+    "city",
+    "country_code",
+    "province",
+    "postal_code",
+    "phone",
+    "metadata",
+    "customer_id",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+];
+
 pub const CUSTOMER: Shape = Shape {
     fields: &["id", "email", "company_name", "first_name", "last_name", "phone", "metadata", "has_account", "deleted_at", "created_at", "updated_at"],
     relations: &[
-        Relation {
-            name: "addresses",
-            fields: &[
-                "id",
-                "address_name",
-                "is_default_shipping",
-                "is_default_billing",
-                "company",
-                "first_name",
-                "last_name",
-                "address_1",
-                "address_2",
-                "city",
-                "country_code",
-                "province",
-                "postal_code",
-                "phone",
-                "metadata",
-                "customer_id",
-                "created_at",
-                "updated_at",
-                "deleted_at",
-            ],
-            by_default: true,
-        },
+        Relation { name: "addresses", fields: ADDRESS_WITHIN, by_default: true },
         // Storefronts ask for them; here nobody has any, and nothing within them is known.
         Relation { name: "orders", fields: &[], by_default: false },
     ],
+};
+
+/// A customer as a shop's staff sees it.
+pub const CUSTOMER_FOR_STAFF: Shape = Shape {
+    fields: &[
+        "id",
+        "company_name",
+        "first_name",
+        "last_name",
+        "email",
+        "phone",
+        "metadata",
+        "has_account",
+        "created_by",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+    ],
+    relations: &[Relation { name: "addresses", fields: ADDRESS_WITHIN, by_default: false }],
 };
 
 pub const ADDRESS: Shape = Shape {

@@ -29,8 +29,8 @@ pub async fn request(
         Some(identifier) => (identifier, Map::new()),
         None => fields(raw.parse()?)?,
     };
-    // A provider that is not installed has no logins, and a third party's have no password; the answer is the same.
-    if gate.is_installed() && !gate.is_third_party() {
+    // A provider that is not installed has no logins, a third party's have no password, and nobody's address is empty; the answer is the same.
+    if gate.is_installed() && !gate.is_third_party() && !identifier.is_empty() {
         let email = emailpass::address(&identifier)?;
         ops::password_reset::request(&app.engine, &tenant, &client, &gate.actor, &email, metadata).await?;
     }

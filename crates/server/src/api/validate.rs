@@ -103,6 +103,15 @@ impl Fields {
         }
     }
 
+    /// A number of a query that counts something, and no more than `most`.
+    pub fn number_up_to(&mut self, name: &str, most: usize) -> Option<usize> {
+        let number = self.number(name)?;
+        if number > most {
+            self.issue(format!("Value for field '{name}' too big, expected at most: '{most}'"));
+        }
+        Some(number)
+    }
+
     /// A boolean of a query.
     pub fn switch(&mut self, name: &str) -> Option<bool> {
         let value = self.left.shift_remove(name)?;

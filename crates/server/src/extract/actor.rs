@@ -34,14 +34,20 @@ pub enum Unread {
     Caller(Caller),
 }
 
-/// The token of `Authorization: Bearer …`: the scheme in any case, any number of spaces, one header only.
+/// The token of `Authorization: Bearer …`.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    credentials(headers).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token)
+}
+
+/// Scheme and token of `Authorization`: any number of spaces, one header only.
+#[must_use]
+pub fn credentials(headers: &HeaderMap) -> Option<(&str, &str)> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = std::str::from_utf8(value.as_bytes()).ok()?.trim_ascii().split_once([' ', '\t'])?;
     let token = token.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.bytes().any(|b| b.is_ascii_whitespace())).then_some(token)
+    (!token.bytes().any(|b| b.is_ascii_whitespace())).then_some((scheme, token))
 }
 
 const fn anybody(_: &str) -> bool {

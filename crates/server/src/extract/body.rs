@@ -93,7 +93,9 @@ impl Raw {
     /// # Errors
     /// `InvalidData` for bytes that are no UTF-8.
     pub fn text(&self) -> Result<&str, Error> {
-        std::str::from_utf8(&self.bytes).map_err(|_| Error::invalid("The body is not valid UTF-8"))
+        let text = std::str::from_utf8(&self.bytes).map_err(|_| Error::invalid("The body is not valid UTF-8"))?;
+        // Some editors and languages begin a text with a mark of its encoding (RFC 8259, section 8.1 lets a reader ignore it).
+        Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
     }
 }
 

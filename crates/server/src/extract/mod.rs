@@ -9,6 +9,7 @@ pub mod known;
 pub mod path;
 pub mod publishable;
 pub mod session_cookie;
+pub mod staff;
 pub mod tenant;
 
 use std::sync::Arc;

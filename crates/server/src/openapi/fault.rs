@@ -73,6 +73,17 @@ pub const NO_COUNT: Fault = invalid(
     "Invalid request: Value for field 'offset' too small, expected at least: '0'; Expected type: 'number' for field 'limit', got: 'abc'",
 );
 pub const UNKNOWN_ORDER: Fault = invalid("unknown_order", "order names no field of an address.", "Order field nope is not valid");
+pub const COUNT_TOO_BIG: Fault = invalid(
+    "count_too_big",
+    "limit or offset is more than a list of customers goes.",
+    "Invalid request: Value for field 'offset' too big, expected at most: '10000'; Value for field 'limit' too big, expected at most: '200'",
+);
+pub const UNKNOWN_STAFF_ORDER: Fault = invalid("unknown_staff_order", "order is neither id nor created_at.", "Order field email is not valid");
+pub const NO_TIME: Fault = invalid(
+    "no_time",
+    "created_at has another operator, or no time.",
+    "Invalid request: Field 'created_at, $gt' is neither $gt, $gte, $lt nor $lte with a time such as 2026-11-23T15:16:40.973Z",
+);
 pub const ADDRESSES_FULL: Fault =
     invalid("addresses_full", "The customer has as many addresses as it may have.", "A customer can have at most 200 addresses");
 pub const NO_EMAIL_ADDRESS: Fault = invalid("no_email_address", "A text is no e-mail address, or could pass for another.", "Invalid email address");
@@ -144,6 +155,11 @@ pub const UNAUTHENTICATED: Fault = fault(
     "There is no token, or one that is malformed, expired, another store's, of an ended session, or of another kind.",
     "Unauthorized",
 );
+pub const KEY_AS_BEARER: Fault = unauthorized(
+    "key_as_bearer",
+    "A secret key is sent as a bearer.",
+    "A secret API key was passed as a Bearer token. Secret API keys must be sent using HTTP Basic authentication instead (Authorization: Basic <secret-api-key>).",
+);
 pub const NO_NEW_PASSWORD: Fault =
     unauthorized("no_new_password", "The new password is missing, empty or no text; the token is not spent.", "Unauthorized");
 pub const WRONG_CREDENTIALS: Fault = unauthorized("wrong_credentials", "The address is unknown, or the password wrong.", "Invalid email or password");
@@ -209,6 +225,8 @@ pub const ORIGIN_REFUSED: Fault = fault(
 pub const NO_STORE: Fault = fault(Code::NotFound, "no_store", "No store is at this host, or it is disabled.", "There is no store at this host");
 pub const CUSTOMER_DELETED: Fault =
     fault(Code::NotFound, "customer_deleted", "The customer was deleted.", "Customer with id: cus_01K0A2B3C4D5E6F7G8H9J0KMNP was not found");
+pub const UNKNOWN_CUSTOMER: Fault =
+    fault(Code::NotFound, "unknown_customer", "The store has no such customer, whichever other may have it.", "Customer with id: cus_nope not found");
 pub const UNKNOWN_ADDRESS: Fault = fault(
     Code::NotFound,
     "unknown_address",

@@ -1,6 +1,7 @@
 //! The API as an OpenAPI document: the route table, a description of each route, and what is true of every route of its kind.
 
 mod address;
+mod admin;
 mod callback;
 mod customer;
 mod fault;
@@ -25,7 +26,7 @@ use serde_json::{Map, Value, json};
 use self::fault::Fault;
 use self::operation::{Answer, JSON, Media, Operation, TEXT};
 use crate::router::{MayCall, ROUTES, Route};
-use crate::wire::needs_tenant;
+use crate::wire::{is_shared, needs_tenant};
 
 /// Method, path, and what is to be said of the route.
 type Described = (&'static str, &'static str, fn() -> Operation);
@@ -66,10 +67,14 @@ const DESCRIBED: &[Described] = &[
     ("GET", "/store/customers/me/addresses/{id}", address::show),
     ("POST", "/store/customers/me/addresses/{id}", address::update),
     ("DELETE", "/store/customers/me/addresses/{id}", address::delete),
+    ("GET", "/admin/customers", admin::list),
+    ("GET", "/admin/customers/{id}", admin::show),
+    ("DELETE", "/admin/customers/{id}", admin::delete),
 ];
 
 const AUTH: &str = "Auth";
 const CUSTOMERS: &str = "Customers";
+const STAFF: &str = "Staff";
 const SERVER: &str = "Server";
 
 /// Answers that many routes give alike: the name, and what they say.
@@ -143,6 +148,7 @@ fn document() -> Value {
         "tags": [
             {"name": AUTH, "description": "Sign-up, sign-in, tokens and password reset."},
             {"name": CUSTOMERS, "description": "The profile of a customer, and its addresses."},
+            {"name": STAFF, "description": "For a store's staff and its own programs."},
             {"name": SERVER, "description": "The server itself."},
         ],
         "paths": paths,
@@ -159,7 +165,7 @@ fn document() -> Value {
 
 /// Whether its answer can be kept by the client and asked for again.
 fn is_tagged(route: &Route) -> bool {
-    route.method == Method::GET && (route.path.starts_with("/auth") || route.path.starts_with("/store")) && needs_tenant(route.path)
+    route.method == Method::GET && is_shared(route.path) && needs_tenant(route.path)
 }
 
 /// What can go wrong on any route of its kind.
@@ -182,8 +188,11 @@ fn common(route: &Route, described: &Operation) -> Vec<&'static Fault> {
         MayCall::Anyone | MayCall::Development => {}
         MayCall::ResetToken => faults.push(&fault::INVALID_TOKEN),
         MayCall::Token => faults.push(&fault::UNAUTHENTICATED),
-        MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => {
+        MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer | MayCall::Staff => {
             faults.push(&fault::UNAUTHENTICATED);
+            if route.may_call == MayCall::Staff {
+                faults.push(&fault::KEY_AS_BEARER);
+            }
             if writes {
                 faults.push(&fault::ORIGIN_REFUSED);
             }
@@ -243,6 +252,7 @@ fn security(may_call: MayCall) -> Value {
         MayCall::Token => json!([{"session": []}]),
         MayCall::Cookie => json!([{"cookie": []}]),
         MayCall::Login => json!([{"session": []}, {"cookie": []}]),
+        MayCall::Staff => json!([{"secret_key": []}, {"session": []}, {"cookie": []}]),
         MayCall::CustomerLogin | MayCall::Customer => json!([{"publishable_key": [], "session": []}, {"publishable_key": [], "cookie": []}]),
     }
 }

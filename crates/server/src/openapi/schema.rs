@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vestibule_engine::model::address::TEXTS;
 
 use super::{named, reference};
-use crate::api::fields::{ADDRESS, CUSTOMER, Shape};
+use crate::api::fields::{ADDRESS, CUSTOMER, CUSTOMER_FOR_STAFF, Shape};
 use crate::api::validate::TEXT;
 
 pub const CUSTOMER_ID: &str = "cus_01K0A2B3C4D5E6F7G8H9J0KMNP";
@@ -123,6 +123,11 @@ pub fn address_example() -> Value {
     samples(ADDRESS_ID, ADDRESS.fields()).into()
 }
 
+/// A customer as the staff sees it.
+pub fn staff_customer_example() -> Value {
+    samples(CUSTOMER_ID, CUSTOMER_FOR_STAFF.fields()).into()
+}
+
 /// `{"customer"}`, which is also what a change of an address answers.
 pub fn customer_envelope() -> (Value, Value) {
     (object(&["customer"], [("customer", named("Customer"))]), json!({"customer": customer_example()}))
@@ -186,6 +191,7 @@ pub fn components(types: &[String]) -> Value {
             ),
         ]),
     );
+    let staff_customer = object(&["id"], properties(CUSTOMER_FOR_STAFF.fields()).chain([("addresses", list_of(&named("CustomerAddress")))]));
     let identity = object(
         &["id", "provider", "email", "email_proven", "current", "created_at"],
         [
@@ -200,6 +206,7 @@ pub fn components(types: &[String]) -> Value {
     json!({
         "Error": error,
         "Customer": described("Without fields, all but orders are shown.", customer),
+        "StaffCustomer": described("As the staff sees it: without fields, all but addresses are shown.", staff_customer),
         "CustomerAddress": described("An address within a customer.", object(&["id"], properties(embedded()))),
         "Address": described("An address on its own.", object(&["id"], properties(ADDRESS.fields()))),
         "Session": super::session::schema(),
@@ -243,6 +250,7 @@ pub fn security() -> Value {
     json!({
         "session": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a sign-in, a registration or a callback."},
         "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-vestibule", "description": "The cookie of a session; over plain http on one machine: vestibule."},
+        "secret_key": {"type": "http", "scheme": "basic", "description": "A secret key as user name, with no password."},
         "reset": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a password reset. It opens nothing else."},
         "publishable_key": {"type": "apiKey", "in": "header", "name": "x-publishable-api-key",
             "description": "Names the storefront: pk_ and 64 hexadecimal digits. Every call under /store carries it."},

@@ -11,8 +11,8 @@ use vestibule_engine::model::provider::ProviderSettings;
 use vestibule_engine::testing::{Fault, execute};
 
 use self::triggers::{Before, TRIGGERS, Trigger};
-use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, provider, publishable_key};
-use crate::support::client::{Answer, Shop, claims};
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, provider, publishable_key, secret_key};
+use crate::support::client::{Answer, Shop, basic, claims};
 use crate::support::{each_db, raw};
 
 const SIGN_IN: &str = "/auth/customer/emailpass";
@@ -65,6 +65,7 @@ impl Cast {
         customer(&globex, ADDRESS).await;
         let second = globex.register("second@example.com", PASSWORD).await.token();
         let reset = app.reset_token(&shop, ADDRESS).await;
+        let program = basic(&secret_key(app, "acme").await.1);
         Self(vec![
             ("{cookie}", shop.cookie(&customer_token).await),
             ("{deleted id}", claims(&deleted)["actor_id"].as_str().unwrap().into()),
@@ -79,6 +80,7 @@ impl Cast {
             ("{orphan}", orphan),
             ("{second}", second),
             ("{reset}", reset),
+            ("{program}", program),
             ("{globex key}", publishable_key("globex")),
             ("{1025 letters}", "z".repeat(1025)),
             ("{102400 letters}", "z".repeat(102_400)),
@@ -169,6 +171,7 @@ async fn with_cors(app: &mut TestApp) -> Shop {
         let cors = &mut config.tenants[0].cors;
         cors.store = vec!["https://acme.example".into()];
         cors.auth = vec!["https://acme.example".into(), "https://login.acme.example".into()];
+        cors.admin = vec!["https://acme.example".into()];
     })
     .await;
     app.acme()
@@ -259,7 +262,7 @@ each_db! {
         let deep = "[".repeat(50_000);
         let nested = format!("{}{}", "{\"a\":".repeat(20_000), "1");
         let bodies: Vec<Vec<u8>> = ["{", "[", "{\"a\"", "{\"a\":}", "{\"a\":1,}", "{'a':1}", "{\"a\":tru}", "\"x", "x", "123", "null", "true", "\"x\"", "[1,]", "{}}",
-            "{} {}", "{\"a\":1e999}", "{\"a\":-}", "{\"a\":01}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "{/**/}", "\u{FEFF}{}", "\0", "{\"a\":NaN}",
+            "{} {}", "{\"a\":1e999}", "{\"a\":-}", "{\"a\":01}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "{/**/}", "\0", "\u{FEFF}\u{FEFF}{}", "{\"a\":NaN}",
             &deep, &nested, "-", "}", "<xml/>"].iter().map(|text| text.as_bytes().to_vec()).chain([b"{\"a\":\"\xff\"}".to_vec(), b"\xff\xfe{\0}\0".to_vec()]).collect();
         for path in POSTS {
             for body in &bodies {
@@ -314,8 +317,7 @@ each_db! {
         for (method, path) in [
             (Method::GET, "/"), (Method::GET, "/nope"), (Method::GET, "/auth"), (Method::GET, "/auth/customer"), (Method::POST, "/auth/customer/emailpass/nope"),
             (Method::GET, "/auth/customer/emailpass/register"), (Method::GET, "/auth/customer/emailpass/update"), (Method::GET, "/store"), (Method::GET, "/store/products"),
-            (Method::GET, "/store/customers"), (Method::PUT, "/store/customers/me"), (Method::PATCH, "/store/customers/me"), (Method::DELETE, "/store/customers/me"),
-            (Method::GET, "/store/customers/meXYZ"), (Method::POST, "/store/customers/cus_1"), (Method::GET, "/admin/users"), (Method::GET, "/auth/session"),
+            (Method::GET, "/store/customers"), (Method::POST, "/store/customers/cus_1"), (Method::OPTIONS, "/store/nope"), (Method::OPTIONS, "/auth/nope"),
             (Method::TRACE, "/health"), (Method::DELETE, "/health"), (Method::GET, "/dev/inbox"), (Method::GET, "/dev/inbox.json"), (Method::GET, "//health"),
             (Method::GET, "/%00"), (Method::GET, "/auth/customer/emailpass/../../../health"), (Method::OPTIONS, "/health"), (Method::GET, "/account/assets/x"),
             (Method::GET, "/account/assets/%FF"), (Method::GET, "/account"), (Method::GET, "/t/acme/account/reset-password"), (Method::GET, "/health/x"),
@@ -328,9 +330,22 @@ each_db! {
             let shared = path.starts_with("/store") || path.starts_with("/auth");
             assert_eq!(answer.headers.contains_key("access-control-allow-origin"), shared && answer.status == 404, "{method} {path}");
         }
-        // Without the key nothing under it is told, not even what is not there.
-        let keyless = shop.get("/store/products").header("x-publishable-api-key", "").send().await.expect_status(400);
-        assert_eq!(keyless.json()["type"], "not_allowed");
+        // Without the key nothing under it is told, not even what is not there; and so it is with what only a customer or the staff may see.
+        for method in [Method::GET, Method::OPTIONS] {
+            let keyless = shop.call(method, "/store/products").header("x-publishable-api-key", "").send().await.expect_status(400);
+            assert_eq!(keyless.json()["type"], "not_allowed");
+        }
+        let (token, key) = (customer(&shop, ADDRESS).await, basic(&secret_key(app, "acme").await.1));
+        let bearer = format!("Bearer {token}");
+        for (method, path, authorization) in [
+            (Method::PUT, "/store/customers/me", &bearer), (Method::PATCH, "/store/customers/me", &bearer), (Method::DELETE, "/store/customers/me", &bearer),
+            (Method::GET, "/store/customers/meXYZ", &bearer), (Method::GET, "/store/customers/me/nope", &bearer), (Method::OPTIONS, "/store/customers/me/nope", &bearer),
+            (Method::GET, "/admin", &key), (Method::GET, "/admin/nope", &key), (Method::POST, "/admin/customers", &key), (Method::OPTIONS, "/admin/nope", &key),
+        ] {
+            shop.call(method.clone(), path).send().await.expect_error(401, "Unauthorized");
+            let answer = shop.call(method.clone(), path).header("authorization", authorization).send().await;
+            answer.expect_error(404, &format!("Cannot {method} {path}"));
+        }
         let long = shop.get(&format!("/{}", "x".repeat(5_000))).send().await.expect_status(404);
         assert!(long.text.len() < 400, "a long path does not come back whole");
     }
@@ -380,9 +395,11 @@ each_db! {
             assert!(answer.headers.get_all("vary").iter().any(|v| v == "Origin"));
             assert_eq!((answer.header("x-content-type-options"), answer.header("cache-control")), ("nosniff", "no-store"));
         }
-        for path in [SIGN_IN, "/store/customers/me", "/store/unknown"] {
+        for (path, method) in [(SIGN_IN, "POST"), ("/store/customers/me", "DELETE"), ("/admin/customers/cus_1", "DELETE"), (SIGN_IN, "")] {
             let asked = "content-type,authorization,x-publishable-api-key,x-medusa-locale";
-            let call = shop.call(Method::OPTIONS, path).header("x-publishable-api-key", "").header("origin", origin).header("access-control-request-method", "POST");
+            let call = shop.call(Method::OPTIONS, path).header("x-publishable-api-key", "").header("origin", origin);
+            // Whoever asks on behalf of no method at all is answered, too.
+            let call = if method.is_empty() { call } else { call.header("access-control-request-method", method) };
             let answer = call.header("access-control-request-headers", asked).send().await.expect_status(204);
             assert_eq!((answer.header("access-control-allow-methods"), answer.header("access-control-allow-headers")), ("GET,HEAD,PUT,PATCH,POST,DELETE", asked));
             assert_eq!((answer.header("access-control-allow-origin"), answer.text.as_str()), (origin, ""));

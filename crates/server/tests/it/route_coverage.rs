@@ -3,10 +3,16 @@
 use http::Method;
 use serde_json::{Value, json};
 use vestibule::router::{MayCall, ROUTES, Route};
+use vestibule_engine::ops;
+use vestibule_engine::provider::emailpass;
 
-use crate::support::app::{ADDRESS, PASSWORD, TestApp, customer};
-use crate::support::client::{Answer, Shop};
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key, secret_key};
+use crate::support::client::{Answer, Shop, basic, claims};
 use crate::support::each_db;
+
+const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+/// Well formed, and nobody's.
+const NOBODY: &str = "01K0000000000000000000000A";
 
 /// A request that the route would grant to the right caller: path and body.
 fn request(route: &Route) -> Option<(&'static str, Value)> {
@@ -50,6 +56,8 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         ("GET" | "POST" | "DELETE", "/store/customers/me/addresses/{id}") => {
             ("/store/customers/me/addresses/cuaddr_01K0000000000000000000000", json!({"city": "Mallory"}))
         }
+        ("GET", "/admin/customers") => ("/admin/customers", Value::Null),
+        ("GET" | "DELETE", "/admin/customers/{id}") => ("/admin/customers/cus_01K0000000000000000000000A", Value::Null),
         ("GET", "/account/reset-password") => ("/account/reset-password", Value::Null),
         ("POST", "/account/reset-password") => ("/account/reset-password", json!({"token": "x", "password": "a-New-pass-9"})),
         ("POST", "/account/reset-password/request") => ("/account/reset-password/request", json!({"address": "nobody@example.com"})),
@@ -76,37 +84,72 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
     })
 }
 
-/// Whom a request shows itself as.
+const STRANGER: &str = "A page of this origin may not use the cookie to change anything";
+const KEY_AS_BEARER: &str = "a secret key in the wrong place";
+
+/// Whom a request shows itself as: who it is, and the `Authorization`.
 struct Callers(Vec<(&'static str, Option<String>)>);
+
+impl Callers {
+    fn named(&self, who: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| *name == who).unwrap().1.as_deref()
+    }
+}
 
 impl Callers {
     async fn of(app: &mut TestApp) -> Self {
         let (acme, globex) = (app.acme(), app.globex());
-        let signed_in = customer(&acme, ADDRESS).await;
+        let expired = customer(&acme, ADDRESS).await;
+        app.clock.advance(DAY);
+        let signed_in = acme.sign_in(ADDRESS, PASSWORD).await.expect_status(200).token();
         let foreign = customer(&globex, ADDRESS).await;
         let actorless = acme.register("bob@example.com", PASSWORD).await.token();
         acme.register("taken@example.com", PASSWORD).await.expect_status(200);
         let staff = acme.post("/auth/user/emailpass/register").json(&json!({"email": ADDRESS, "password": PASSWORD})).send().await.token();
+        let ended = customer(&acme, "eve@example.com").await;
+        let ending = app.reset_token(&acme, "eve@example.com").await;
+        acme.complete_reset(&ending, NEW_PASSWORD).await.expect_status(200);
+        app.take_all_mail().await;
+        let (key, foreign_key, revoked_key) = (secret_key(app, "acme").await, secret_key(app, "globex").await, secret_key(app, "acme").await);
+        let deleted = customer(&acme, "dan@example.com").await;
+        let gone = format!("/admin/customers/{}", claims(&deleted)["actor_id"].as_str().unwrap());
+        acme.call(Method::DELETE, &gone).header("authorization", &basic(&key.1)).send().await.expect_status(200);
+        let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        ops::api_key::revoke(&app.engine, &tenant, revoked_key.0).await.unwrap();
+        ops::user::create(&app.engine, &tenant, &emailpass::address("staff@acme.example").unwrap(), PASSWORD).await.unwrap();
+        let staff_signs_in = acme.post("/auth/user/emailpass").json(&json!({"email": "staff@acme.example", "password": PASSWORD}));
+        let member = staff_signs_in.send().await.expect_status(200).token();
         let reset = app.reset_token(&acme, ADDRESS).await;
         let foreign_reset = app.reset_token(&globex, ADDRESS).await;
+        let bearer = |token: String| Some(format!("Bearer {token}"));
         Self(vec![
             ("nobody", None),
-            ("garbage", Some("garbage".into())),
-            ("a login of staff", Some(staff)),
-            ("a customer of another shop", Some(foreign)),
-            ("a reset at another shop", Some(foreign_reset)),
-            ("a login without a customer", Some(actorless)),
-            ("a customer", Some(signed_in)),
-            ("a reset", Some(reset)),
+            ("garbage", bearer("garbage".into())),
+            // Anybody can register one.
+            ("a login that calls itself staff", bearer(staff)),
+            ("a customer of another shop", bearer(foreign)),
+            ("a reset at another shop", bearer(foreign_reset)),
+            ("a login without a customer", bearer(actorless)),
+            ("a customer", bearer(signed_in)),
+            ("a reset", bearer(reset)),
+            ("an expired token", bearer(expired)),
+            ("a token whose session has ended", bearer(ended)),
+            ("a deleted customer", bearer(deleted)),
+            ("a member of staff", bearer(member)),
+            ("a secret key", Some(basic(&key.1))),
+            (KEY_AS_BEARER, bearer(key.1)),
+            ("a secret key of another shop", Some(basic(&foreign_key.1))),
+            ("a secret key that was revoked", Some(basic(&revoked_key.1))),
+            ("a publishable key", Some(basic(&publishable_key("acme")))),
         ])
     }
 }
 
-async fn ask(shop: &Shop, route: &Route, path: &str, body: &Value, token: Option<&str>) -> Answer {
+async fn ask(shop: &Shop, route: &Route, path: &str, body: &Value, authorization: Option<&str>) -> Answer {
     let call = shop.call(route.method.clone(), path);
     let call = if route.method == Method::GET || body.is_null() { call } else { call.json(body) };
-    match token {
-        Some(token) => call.bearer(token),
+    match authorization {
+        Some(authorization) => call.header("authorization", authorization),
         None => call,
     }
     .send()
@@ -118,9 +161,12 @@ fn is_let_in(may_call: MayCall, caller: &str) -> bool {
         MayCall::Anyone => true,
         MayCall::ResetToken => caller == "a reset",
         // Whoever has a login here: staff, too.
-        MayCall::Token | MayCall::Login => matches!(caller, "a login of staff" | "a login without a customer" | "a customer"),
+        MayCall::Token | MayCall::Login => {
+            matches!(caller, "a login that calls itself staff" | "a member of staff" | "a login without a customer" | "a customer")
+        }
         MayCall::CustomerLogin => matches!(caller, "a login without a customer" | "a customer"),
         MayCall::Customer => caller == "a customer",
+        MayCall::Staff => matches!(caller, "a member of staff" | "a secret key"),
         MayCall::Cookie | MayCall::Development => false,
     }
 }
@@ -132,7 +178,6 @@ fn signs_out(route: &Route) -> bool {
 
 /// What a cookie opens is what a token opens, but for the two routes of which one is for each; and no page of a stranger's writes with it.
 async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, foreign: &str) {
-    const STRANGER: &str = "A page of this origin may not use the cookie to change anything";
     for route in ROUTES.iter().filter(|route| !signs_out(route)) {
         let (path, body) = request(route).unwrap();
         let ask = |cookie: &str, origin: Option<&str>| {
@@ -146,6 +191,9 @@ async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, foreign: &str) {
         };
         let what = format!("{} {}", route.method, route.path);
         let by_cookie = matches!(route.may_call, MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer);
+        if route.may_call == MayCall::Staff {
+            ask(own, None).await.expect_error(401, "Unauthorized");
+        }
         if !by_cookie && route.may_call != MayCall::Token {
             continue;
         }
@@ -177,7 +225,11 @@ fn assert_expected(route: &Route, caller: &str, answer: &Answer, to_nobody: &Ans
         // Let in: refused for what it says, or granted, and never for who it is.
         _ if is_let_in(route.may_call, caller) => assert!(matches!(answer.status, 200 | 400 | 404), "{what}"),
         MayCall::ResetToken => assert_eq!((answer.status, &answer.json()["message"]), (401, &json!("Invalid token")), "{what}"),
-        MayCall::Token | MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer => {
+        MayCall::Staff if caller == KEY_AS_BEARER => {
+            assert_eq!(answer.status, 401, "{what}");
+            assert!(answer.json()["message"].as_str().unwrap().starts_with("A secret API key was passed as a Bearer token."), "{what}");
+        }
+        MayCall::Token | MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer | MayCall::Staff => {
             assert_eq!((answer.status, &answer.json()["message"]), (401, &json!("Unauthorized")), "{what}");
         }
     }
@@ -192,7 +244,8 @@ each_db! {
         }).await;
         let callers = Callers::of(app).await;
         let acme = app.acme();
-        let before = acme.me(callers.0[6].1.as_deref().unwrap()).await.expect_status(200);
+        let me = async || acme.get("/store/customers/me").header("authorization", callers.named("a customer").unwrap()).send().await.expect_status(200);
+        let before = me().await;
         for route in ROUTES {
             let (path, body) = request(route).unwrap_or_else(|| panic!("no expectation for {} {}", route.method, route.path));
             let shop = if path.starts_with("/t/") { acme.at("id.example.com") } else { acme.clone() };
@@ -210,15 +263,15 @@ each_db! {
             if matches!(route.may_call, MayCall::CustomerLogin | MayCall::Customer) {
                 // Without the shop's publishable key nobody gets as far as a token.
                 let keyless = Shop::new(&app.base, acme.host(), "");
-                let answer = ask(&keyless, route, path, &body, callers.0[6].1.as_deref()).await;
+                let answer = ask(&keyless, route, path, &body, callers.named("a customer")).await;
                 assert_eq!((answer.status, &answer.json()["type"]), (400, &json!("not_allowed")), "{} {}", route.method, route.path);
             }
         }
-        let after = acme.me(callers.0[6].1.as_deref().unwrap()).await.json();
+        let after = me().await.json();
         assert_eq!((&after["customer"]["first_name"], &before.json()["customer"]["first_name"]), (&json!("Mallory"), &Value::Null));
         for route in ROUTES.iter().filter(|r| r.may_call == MayCall::ResetToken) {
             let (path, body) = request(route).unwrap();
-            ask(&acme, route, path, &body, callers.0[7].1.as_deref()).await.expect_status(200);
+            ask(&acme, route, path, &body, callers.named("a reset")).await.expect_status(200);
         }
         app.settle().await;
         app.next_mail(ADDRESS).await;
@@ -228,6 +281,49 @@ each_db! {
         let (acme, globex) = (app.acme(), app.globex());
         let (own, foreign) = (acme.cookie(&customer(&acme, ADDRESS).await).await, globex.cookie(&customer(&globex, ADDRESS).await).await);
         with_cookies(app, &acme, &own, &foreign).await;
+        // A member of the staff has a cookie as customers have.
+        let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        ops::user::create(&app.engine, &tenant, &emailpass::address("staff@acme.example").unwrap(), PASSWORD).await.unwrap();
+        let signs_in = acme.post("/auth/user/emailpass").json(&json!({"email": "staff@acme.example", "password": PASSWORD}));
+        let member = acme.cookie(&signs_in.send().await.expect_status(200).token()).await;
+        acme.get("/admin/customers").cookie(&member).send().await.expect_status(200);
+        let stranger = acme.call(Method::DELETE, "/admin/customers/cus_nope").cookie(&member).header("origin", "https://evil.example");
+        stranger.send().await.expect_error(403, STRANGER);
+    }
+
+    async fn r113_r114_anothers_id_is_answered_as_one_that_nobody_has(app: TestApp) {
+        let (acme, globex) = (app.acme(), app.globex());
+        let (ann, bob, foreign) = (customer(&acme, ADDRESS).await, customer(&acme, "bob@example.com").await, customer(&globex, ADDRESS).await);
+        let address = async |shop: &Shop, token: &str| {
+            let added = shop.post("/store/customers/me/addresses").bearer(token).json(&json!({"city": "Bonn"})).send().await.expect_status(200).json();
+            added["customer"]["addresses"][0]["id"].as_str().unwrap().to_owned()
+        };
+        let said = |token: &str, claim: &str| claims(token)[claim].as_str().unwrap().to_owned();
+        let (bobs, foreigners) = (address(&acme, &bob).await, address(&globex, &foreign).await);
+        let (staff, ann) = (basic(&secret_key(app, "acme").await.1), format!("Bearer {ann}"));
+        for route in ROUTES.iter().filter(|route| route.path.contains("{id}") && route.may_call != MayCall::Development) {
+            let (prefix, others) = match route.path {
+                "/auth/identities/{id}" => ("authid_", vec![said(&bob, "auth_identity_id"), said(&foreign, "auth_identity_id")]),
+                "/store/customers/me/addresses/{id}" => ("cuaddr_", vec![bobs.clone(), foreigners.clone()]),
+                "/auth/sessions/{id}" => ("", vec![said(&bob, "sid"), said(&foreign, "sid")]),
+                "/admin/customers/{id}" => ("cus_", vec![said(&foreign, "actor_id")]),
+                path => panic!("no expectation for {path}"),
+            };
+            let (_, body) = request(route).unwrap();
+            let answered = async |id: &str| {
+                let authorization = if route.may_call == MayCall::Staff { &staff } else { &ann };
+                let mut answer = ask(&acme, route, &route.path.replace("{id}", id), &body, Some(authorization)).await;
+                answer.headers.remove("date");
+                (answer.status, answer.text.replace(id, "{id}"), format!("{:?}", answer.headers))
+            };
+            let expected = answered(&format!("{prefix}{NOBODY}")).await;
+            for id in others {
+                assert_eq!(answered(&id).await, expected, "{} {}", route.method, route.path);
+            }
+        }
+        for (shop, token) in [(&acme, &bob), (&globex, &foreign)] {
+            assert_eq!(shop.me(token).await.expect_status(200).json()["customer"]["addresses"][0]["city"], "Bonn");
+        }
     }
 
     async fn every_route_has_its_place_in_the_table_once(app: TestApp) {
@@ -238,7 +334,9 @@ each_db! {
             if let Some((path, _)) = request(route)
                 && !ROUTES.iter().any(|r| r.path == route.path && r.method == Method::DELETE)
             {
-                app.acme().call(Method::DELETE, path).send().await.expect_status(404);
+                let told = !path.starts_with("/store/customers/me") && !path.starts_with("/admin/");
+                // Where only a customer or the staff may look, nobody else learns what is not there.
+                app.acme().call(Method::DELETE, path).send().await.expect_status(if told { 404 } else { 401 });
             }
         }
     }

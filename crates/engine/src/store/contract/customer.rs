@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use super::{Fixture, SECOND};
 use crate::error::Result;
 use crate::model::address::Address;
-use crate::model::customer::Customer;
+use crate::model::customer::{Customer, Search, ids_between};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
 use crate::store::{Reader, address, customer, session};
 
@@ -19,6 +19,10 @@ each_db! {
     a_customer_who_is_held_is_not_changed
     a_profile_is_read_by_its_owners_live_session_alone
     a_profile_says_whether_it_has_addresses
+    a_customer_is_deleted_once_by_its_tenant
+    customers_are_listed_in_the_order_of_their_ids
+    customers_are_found_by_their_addresses
+    of_many_who_come_and_go_as_many_are_counted_as_stay
 }
 
 fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
@@ -52,7 +56,8 @@ pub(super) async fn inserted(f: &Fixture) -> &'static Customer {
 }
 
 async fn delete(f: &Fixture, id: CustomerId) {
-    assert_eq!(commit!(f, |tx| tx.exec("UPDATE customers SET deleted_at = 1 WHERE id = $1", &[id.into()]).await), 1);
+    let acme = f.acme;
+    assert!(commit!(f, |tx| customer::delete(tx, acme, id).await));
 }
 
 async fn r1_an_address_has_one_account_in_a_tenant(f: &Fixture) {
@@ -107,6 +112,7 @@ async fn a_deleted_customer_is_neither_read_nor_changed(f: &Fixture) {
     delete(f, first.id).await;
     f.clock.advance(SECOND);
     assert_eq!(look!(f, |r| stored(r, acme, first.id).await), None);
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await), None);
     assert_eq!(commit!(f, |tx| customer::lock(tx, acme, first.id).await), None);
     let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("changed".into()), ..first.clone() }));
     commit!(f, |tx| customer::update(tx, acme, renamed).await);
@@ -118,6 +124,8 @@ async fn another_tenants_customer_is_neither_read_nor_changed(f: &Fixture) {
     let first = inserted(f).await;
     f.clock.advance(SECOND);
     assert_eq!(look!(f, |r| stored(r, other, first.id).await), None);
+    assert_eq!(look!(f, |r| customer::by_id(r, other, first.id).await), None);
+    assert_eq!(look!(f, |r| customer::by_id(r, acme, first.id).await).as_ref(), Some(first));
     assert_eq!(commit!(f, |tx| customer::lock(tx, other, first.id).await), None);
     let renamed: &'static Customer = Box::leak(Box::new(Customer { phone: Some("stolen".into()), ..first.clone() }));
     commit!(f, |tx| customer::update(tx, other, renamed).await);
@@ -193,4 +201,97 @@ async fn a_profile_is_read_by_its_owners_live_session_alone(f: &Fixture) {
     let session = begun(ann).await;
     delete(f, customer.id).await;
     assert!(!read(acme, session, ann).await, "the customer is deleted");
+}
+
+async fn a_customer_is_deleted_once_by_its_tenant(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let first = inserted(f).await;
+    f.clock.advance(SECOND);
+    assert!(!commit!(f, |tx| customer::delete(tx, other, first.id).await), "another tenant");
+    assert_eq!(look!(f, |r| customer::count(r, acme).await), 1);
+    assert!(commit!(f, |tx| customer::delete(tx, acme, first.id).await));
+    assert!(!commit!(f, |tx| customer::delete(tx, acme, first.id).await), "again");
+    assert!(!commit!(f, |tx| customer::delete(tx, acme, nobody()).await), "unknown");
+    assert_eq!(look!(f, |r| customer::count(r, acme).await), 0, "one less, once");
+    let at = f.clock.now().micros();
+    assert_eq!(look!(f, |r| r.one::<(i64,)>("SELECT deleted_at FROM customers", &[]).await), Some((at,)));
+}
+
+/// An id that nobody has.
+fn nobody() -> CustomerId {
+    CustomerId(ulid::Ulid(7))
+}
+
+/// Customers with these addresses, a second apart.
+async fn with_addresses(f: &Fixture, addresses: &[&'static str]) -> Vec<CustomerId> {
+    let (acme, mut ids) = (f.acme, Vec::new());
+    for &address in addresses {
+        f.clock.advance(SECOND);
+        let made = sample(f, f.id());
+        assert!(commit!(f, |tx| customer::insert(tx, acme, made, address).await));
+        ids.push(made.id);
+    }
+    ids
+}
+
+async fn customers_are_listed_in_the_order_of_their_ids(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let ids = with_addresses(f, &["a@x.test", "b@x.test", "c@x.test", "d@x.test"]).await;
+    delete(f, ids[1]).await;
+    let all = Search { ids: None, addresses: None, address_start: None, between: ids_between(None, None), newest_first: false, offset: 0, limit: 50 };
+    let all: &'static Search = Box::leak(Box::new(all));
+    let page = |tenant: TenantId, change: &dyn Fn(&mut Search)| {
+        let mut search = all.clone();
+        change(&mut search);
+        let search: &'static Search = Box::leak(Box::new(search));
+        async move { look!(f, |r| customer::page(r, tenant, search).await).iter().map(|c| c.id).collect::<Vec<_>>() }
+    };
+    assert_eq!(page(acme, &|_| ()).await, [ids[0], ids[2], ids[3]]);
+    assert_eq!(page(acme, &|s| s.newest_first = true).await, [ids[3], ids[2], ids[0]]);
+    assert_eq!(page(acme, &|s| (s.offset, s.limit) = (1, 1)).await, [ids[2]]);
+    assert_eq!(page(acme, &|s| (s.newest_first, s.offset, s.limit) = (true, 2, 9)).await, [ids[0]]);
+    assert_eq!(page(other, &|_| ()).await, []);
+    let (first, third) = (ids[0], ids[2]);
+    assert_eq!(page(acme, &move |s| s.between = (first, third)).await, [ids[0], ids[2]]);
+    let counted = |tenant: TenantId, between: (CustomerId, CustomerId), most: i64| async move {
+        look!(f, |r| customer::count_between(r, tenant, between, most).await)
+    };
+    assert_eq!(counted(acme, (first, third), 9).await, 2);
+    assert_eq!(counted(acme, (first, third), 1).await, 1, "no further");
+    assert_eq!(counted(other, (first, third), 9).await, 0);
+    assert_eq!((look!(f, |r| customer::count(r, acme).await), look!(f, |r| customer::count(r, other).await)), (3, 0));
+}
+
+async fn customers_are_found_by_their_addresses(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    // By their bytes, on both databases: a database's own order may know better.
+    let ids = with_addresses(f, &["a-b@x.test", "ab@x.test", "ac@x.test", "b@x.test", "äb@x.test"]).await;
+    let found = |tenant: TenantId, first: &'static str, last: &'static str, most: i64| async move {
+        look!(f, |r| customer::with_addresses_between(r, tenant, first, last, most).await)
+    };
+    assert_eq!(found(acme, "a", "a\u{10FFFF}", 9).await, ids[..3]);
+    assert_eq!(found(acme, "ab", "ab\u{10FFFF}", 9).await, [ids[1]]);
+    assert_eq!(found(acme, "ä", "ä\u{10FFFF}", 9).await, [ids[4]]);
+    assert_eq!(found(acme, "ab@x.test", "ab@x.test", 9).await, [ids[1]]);
+    assert_eq!(found(acme, "a", "a\u{10FFFF}", 2).await, ids[..2], "no further");
+    assert_eq!(found(other, "a", "a\u{10FFFF}", 9).await, []);
+    delete(f, ids[1]).await;
+    assert_eq!(found(acme, "ab", "ab\u{10FFFF}", 9).await, []);
+}
+
+async fn of_many_who_come_and_go_as_many_are_counted_as_stay(f: &Fixture) {
+    let acme = f.acme;
+    let ids: &'static [CustomerId] = Vec::leak((0..super::RACERS).map(|_| f.id()).collect());
+    let samples: &'static [&'static Customer] = Vec::leak(ids.iter().map(|id| sample(f, *id)).collect());
+    let next: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::default());
+    f.race(move |tx| {
+        let mine = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) % samples.len();
+        Box::pin(async move {
+            customer::insert(tx, acme, samples[mine], &format!("{mine}@x.test")).await?;
+            if mine.is_multiple_of(2) { customer::delete(tx, acme, ids[mine]).await } else { Ok(false) }
+        })
+    })
+    .await;
+    let live = f.count("SELECT COUNT(*) FROM customers WHERE deleted_at IS NULL").await;
+    assert_eq!(look!(f, |r| customer::count(r, acme).await), live);
 }

@@ -80,3 +80,46 @@ async fn postgres_prepares_every_statement() {
     drop(client);
     f.database.remove().await.unwrap();
 }
+
+/// The statements that list and count customers.
+fn lists() -> Vec<&'static str> {
+    let listing =
+        |sql: &&&str| sql.starts_with("SELECT") && (sql.contains("LIMIT") || sql.contains("customer_counts")) && sql.contains("FROM customer");
+    store::customer::STATEMENTS.iter().filter(listing).copied().collect()
+}
+
+#[tokio::test]
+async fn sqlite_lists_customers_by_an_index() {
+    let f = Fixture::create(Backend::Sqlite).await;
+    let connection = rusqlite::Connection::open(f.database.url().strip_prefix("sqlite://").unwrap()).unwrap();
+    assert_eq!(lists().len(), 5, "{:?}", lists());
+    for sql in lists() {
+        let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let (mut rows, mut steps) = (explained.raw_query(), Vec::new());
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>(3).unwrap());
+        }
+        let steps = steps.join("; ");
+        assert!(steps.contains("SEARCH customer") && !steps.contains("SCAN customer") && !steps.contains("TEMP B-TREE"), "{sql}: {steps}");
+    }
+}
+
+#[tokio::test]
+async fn postgres_lists_customers_by_an_index() {
+    let f = Fixture::create(Backend::Postgres).await;
+    let (client, connection) = tokio_postgres::connect(f.database.url(), NoTls).await.unwrap();
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let many = "INSERT INTO customers (tenant_id, id, email_key, has_account, created_at, updated_at)
+        SELECT t.id, LPAD(n::text, 26, '0'), n || '@x.test', 1, 1, 1 FROM tenants t, generate_series(1, 20000) AS n";
+    client.batch_execute(&format!("{many}; ANALYZE customers")).await.unwrap();
+    for sql in lists() {
+        let bound =
+            ["'t'", "'0'", "'9'", "50", "0"].iter().enumerate().fold(sql.to_owned(), |sql, (at, value)| sql.replace(&format!("${}", at + 1), value));
+        let rows = client.query(&format!("EXPLAIN {bound}"), &[]).await.unwrap();
+        let plan = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("; ");
+        assert!(plan.contains("Index") && !plan.contains("Seq Scan on customers") && !plan.contains("Sort"), "{sql}: {plan}");
+    }
+    drop(client);
+    f.database.remove().await.unwrap();
+}

@@ -42,6 +42,7 @@ const CHALLENGE: &[(&str, &str)] = &[("WWW-Authenticate", "Bearer"), ("Vary", "A
 const EMAILPASS: &str = "`/auth/{actor_type}/emailpass`, `…/register`";
 const PROVIDERS: &str = "`/auth/{actor_type}/{auth_provider}` and below";
 const STORE: &str = "`/store/*`";
+const ADMIN_LIST: &str = "`GET /admin/customers`";
 const ME: &str = "`/store/customers/me`";
 const ADDRESSES: &str = "`/store/customers/me/addresses`";
 const ADDRESS: &str = "`/store/customers/me/addresses/{id}`";
@@ -91,6 +92,15 @@ pub const TRIGGERS: &[Trigger] = &[
     row(400, Code::InvalidData, "`order` names no field of an address", ADDRESSES,
         "GET /store/customers/me/addresses?order=-nope\nauthorization: Bearer {customer}",
         r#"{"type":"invalid_data","message":"Order field nope is not valid"}"#),
+    row(400, Code::InvalidData, "`limit` or `offset` is more than a list of customers goes", ADMIN_LIST,
+        "GET /admin/customers?limit=201&offset=10001\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"Invalid request: Value for field 'offset' too big, expected at most: '10000'; Value for field 'limit' too big, expected at most: '200'"}"#),
+    row(400, Code::InvalidData, "`order` is neither `id` nor `created_at`", ADMIN_LIST,
+        "GET /admin/customers?order=email\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"Order field email is not valid"}"#),
+    row(400, Code::InvalidData, "`created_at` has another operator, or no time", ADMIN_LIST,
+        "GET /admin/customers?created_at[$gt]=x\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"Invalid request: Field 'created_at, $gt' is neither $gt, $gte, $lt nor $lte with a time such as 2026-11-23T15:16:40.973Z"}"#),
     row(400, Code::InvalidData, "The customer has as many addresses as it may have", "`POST /store/customers/me/addresses`",
         "POST /store/customers/me/addresses\nauthorization: Bearer {customer}\n\n{}",
         r#"{"type":"invalid_data","message":"A customer can have at most 200 addresses"}"#).before(Before::AddressesFull),
@@ -172,12 +182,16 @@ pub const TRIGGERS: &[Trigger] = &[
     row(400, Code::NotAllowed, "The publishable key is unknown here, revoked, or a secret key", STORE,
         "GET /store/customers/me\nx-publishable-api-key: pk_x\nauthorization: Bearer {customer}",
         r#"{"type":"not_allowed","message":"A valid publishable key is required to proceed with the request"}"#),
-    row(401, Code::Unauthenticated, "No token, or one that is malformed, expired, another shop's, of an ended session, or of another kind; no such cookie either; `Accept` names JSON", "`/store/customers`, `…/me`, `/auth/session`, `/auth/sessions`, `…/change-password`",
+    row(401, Code::Unauthenticated, "No token, or one that is malformed, expired, another shop's, of an ended session, or of another kind; no such cookie either; `Accept` names JSON", "`/store/customers`, `…/me`, `/auth/session`, `/auth/sessions`, `…/change-password`, `/admin/*`",
         "GET /store/customers/me\nauthorization: Bearer {login}",
         r#"{"type":"unauthorized","message":"Unauthorized"}"#).headers(CHALLENGE),
     row(401, Code::Unauthenticated, "As above; `Accept` does not name JSON", "`/store/customers`, `…/me`",
         "GET /store/customers/me\naccept: */*", "Unauthorized")
         .headers(&[("WWW-Authenticate", "Bearer"), ("Vary", "Accept"), ("Content-Type", "text/plain; charset=utf-8")]),
+    row(401, Code::Unauthorized, "A secret key is sent as a bearer", "`/admin/*`",
+        "GET /admin/customers\nauthorization: Bearer sk_x",
+        r#"{"type":"unauthorized","message":"A secret API key was passed as a Bearer token. Secret API keys must be sent using HTTP Basic authentication instead (Authorization: Basic <secret-api-key>)."}"#)
+        .headers(CHALLENGE),
     row(401, Code::Unauthorized, "The address is unknown, or the password wrong", "`POST /auth/{actor_type}/emailpass`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"ann@example.com\",\"password\":\"a-Wrong-pass-1\"}",
         r#"{"type":"unauthorized","message":"Invalid email or password"}"#).headers(CHALLENGE),
@@ -245,6 +259,9 @@ pub const TRIGGERS: &[Trigger] = &[
     row(404, Code::NotFound, "The account has no such living session, whoever else may have it", "`DELETE /auth/sessions/{id}`",
         "DELETE /auth/sessions/nope\nauthorization: Bearer {customer}",
         r#"{"type":"not_found","message":"Session with id: nope was not found"}"#),
+    row(404, Code::NotFound, "The shop has no such customer, whichever other may have it", "`GET /admin/customers/{id}`",
+        "GET /admin/customers/cus_nope\nauthorization: {program}",
+        r#"{"type":"not_found","message":"Customer with id: cus_nope not found"}"#),
     row(404, Code::NotFound, "The account has no such login", "`DELETE /auth/identities/{id}`",
         "DELETE /auth/identities/{login id}\nauthorization: Bearer {customer}",
         r#"{"type":"not_found","message":"AuthIdentity with id: {login id} was not found"}"#),

@@ -70,6 +70,7 @@ pub const DIFFERENCES: &[Difference] = &[
         r#"{"type":"invalid_data","message":"Request already authenticated as a customer."}"#,
         "A login becomes a customer once; asking again is no fault of the server's.",
     ),
+    answer(&["deleted-customer-me"], 401, "Unauthorized", "Whoever is deleted is signed out: the sessions end with the account."),
     token(
         &["user-reg-existing-customer-email"],
         r#"{"actor_id":"","actor_type":"user","app_metadata":{}}"#,
@@ -170,9 +171,52 @@ pub const DIFFERENCES: &[Difference] = &[
 
 /// Cases whose routes are not there yet: what is missing, and which. The list may only shrink.
 pub const NOT_BUILT: &[(&str, &[&str])] = &[
-    ("Routes of the staff", &["user-me", "user-me-notoken", "user-me-customer-token"]),
+    ("Routes of the staff", &["user-me"]),
     (
         "Verification of addresses, second factors",
         &["verif-request-none", "verif-request-bad", "mfa-factors-none", "v-login-unverified", "v-request", "v-confirm", "v-confirm-again"],
     ),
+];
+
+/// Cases that the recording sends without an answer to compare, and that Medusa by its rules answers otherwise than we do: which, our status, and why.
+pub const FORESEEN: &[(&[&str], u16, &str)] = &[
+    (
+        &["reg-lone-surrogate-email", "reg-long-email", "reg-invalid-utf8", "login-nul"],
+        400,
+        "A login is an address of at most 254 bytes of UTF-8. Nothing is replaced in what was sent, and no answer shows SQL.",
+    ),
+    (&["reg-long-password"], 400, "A password has at most 1024 bytes, so that nobody buys work with a long one."),
+    (&["reg-upper-path", "methods-robot-google"], 400, "An actor type that the settings do not declare does not exist."),
+    (&["providers-robot"], 200, "As above: it may use no provider."),
+    (&["cus-create-ada"], 400, "A login becomes a customer once; asking again is no fault of the server's."),
+    (&["login-trailing-space-email"], 200, "An address is one address, however it is typed."),
+    (&["reset-upper-id"], 201, "As above: its owner gets a link."),
+    (&["me-trailing-junk"], 401, "What is not a scheme and a token is no credential (R41)."),
+    (&["me-token-384", "me-token-512"], 401, "A token is good with the shop's own algorithm alone."),
+    (&["me-token-noexp", "me-token-min", "refresh-min-token"], 401, "A token needs its `exp`, and the session that it was made in."),
+    (&["me-token-iat-future"], 401, "Nobody has been issued a token in the future (R81)."),
+    (&["addr-delete"], 200, "`id` is the address's, not the customer's."),
+    (&["refresh-get"], 404, "`token` is no actor type, so the path is the one of the refresh alone, and that has no GET."),
+    (&["reset-raw-text", "reset-raw-noct"], 201, "The published example of this route sends the bare address, and works here."),
+    (
+        &["upd-empty-password-reuse", "upd-number-password-reuse", "upd-null-password-reuse", "upd-no-body-reuse"],
+        200,
+        "A refused password does not spend the token, so the customer need not ask for another mail.",
+    ),
+    (&["user-as-customer-create"], 401, "A login belongs to one actor type: a member of staff who has not registered as a customer is none."),
+    (
+        &["google-authorize-callback-evil", "google-authorize-callback-nonstring", "github-authorize-callback-nonstring"],
+        400,
+        "A customer is sent back only to a page that the settings name.",
+    ),
+    (&["github-authorize-callback-url"], 200, "The flow is bound to who began it: PKCE, and a state that carries its shop."),
+    (&["google-cb-error", "github-cb-error"], 401, "The provider's own word for the error instead of `undefined`."),
+    (&["google-cb-neterr"], 401, "Our words for a provider that is out of reach."),
+    (&["google-cb-post-body"], 200, "Some providers post what they send back, so code and state may stand in the body, too."),
+    (
+        &["google-create-customer", "github-create-customer"],
+        200,
+        "What the provider told of the customer fills what the request leaves out: name and picture.",
+    ),
+    (&["github-cb-noexp"], 200, "A token of GitHub's that never expires is a token, too."),
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::differences::{DIFFERENCES, NOT_BUILT};
+use super::differences::{DIFFERENCES, FORESEEN, NOT_BUILT};
 use super::fixture::{Case, cases};
 
 const INTRODUCTION: &str = "# Differences from Medusa 2.21.2
@@ -38,6 +38,7 @@ Its tokens are signed with HS256. The secret is a longer one than the recorded o
 - A token has the recorded claims, and `iss`, `aud`, `jti` and `sid`. It needs its `exp`, and is good with the shop's own algorithm alone.
 - The cookie of a session is `__Host-vestibule`, and lives as long as the session. Signing out ends the session with its tokens, so the replay signs in anew after it.
 - There are further events: `auth.password_updated`, `auth.identity_linked`, `auth.identity_unlinked`.
+- A preflight of a path that is there is answered as recorded, and one of a path that is not is a 404 (under `/store` without the key 400, under `/admin` without credentials 401).
 
 ## In single cases
 
@@ -91,6 +92,11 @@ fn written(cases: &[Case]) -> String {
         )
         .unwrap();
     }
+    out += "\n## In cases whose recorded answer is not at hand\n\nThe test sends them and holds our status.\n\n| Case | For example | Vestibule | Why |\n|---|---|---|---|\n";
+    for (ids, status, why) in FORESEEN {
+        let names: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        writeln!(out, "| {} | `{}` | {status} | {why} |", names.join("<br>"), by_id[ids[0]].line()).unwrap();
+    }
     counts(&mut out, cases);
     out += "\n## Not there yet\n\n| What | Cases |\n|---|---|\n";
     for (what, ids) in NOT_BUILT {
@@ -119,6 +125,11 @@ fn a_case_stands_in_one_list_and_was_recorded() {
     let mut seen = BTreeSet::new();
     for id in DIFFERENCES.iter().flat_map(|difference| difference.ids).chain(NOT_BUILT.iter().flat_map(|(_, ids)| *ids)) {
         assert!(recorded.contains(id), "{id} was not recorded");
+        assert!(seen.insert(*id), "{id} is there twice");
+    }
+    let sent: BTreeSet<&str> = cases.iter().filter(|case| case.response.is_none()).map(|case| case.id.as_str()).collect();
+    for id in FORESEEN.iter().flat_map(|(ids, ..)| *ids) {
+        assert!(sent.contains(id), "{id} has an answer to compare, or is not sent");
         assert!(seen.insert(*id), "{id} is there twice");
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use http::Method;
 use serde_json::Value;
 use url::Url;
-use vestibule_engine::testing;
 
 use super::fixture::{Case, Emitted};
-use super::shop::{self, Parties};
-use super::{minted, shop::SECOND_KEY};
+use super::minted;
+use super::shop::{self, Parties, SECOND_KEY, SECRET_KEY};
 use crate::support::app::{TestApp, publishable_key};
-use crate::support::client::Answer;
+use crate::support::client::{Answer, basic, claims};
 use crate::support::raw;
 use crate::support::webhook_sink::WebhookSink;
 
@@ -56,8 +56,7 @@ impl Replay<'_> {
             self.config = case.config;
         }
         if case.id == "deleted-customer-me" {
-            let sql = "UPDATE customers SET deleted_at = updated_at WHERE tenant_id = tenant_id AND email = 'dan@example.com'";
-            assert_eq!(testing::execute(&self.app.engine, sql).await.unwrap(), 1);
+            self.delete("DAN").await;
         }
         // In a clock that stood still nothing would differ that the time makes differ.
         self.app.clock.advance(Duration::from_secs(1));
@@ -78,6 +77,22 @@ impl Replay<'_> {
             self.follow("BOB", &token);
         }
         Seen { answer, events: emitted.iter().map(named).collect() }
+    }
+
+    /// Deletes the customer of a token, as a program of the shop does.
+    async fn delete(&mut self, token: &str) {
+        let id = claims(&self.variables[token])["actor_id"].as_str().unwrap().to_owned();
+        let call = self.app.acme().call(Method::DELETE, &format!("/admin/customers/{id}")).header("authorization", &basic(SECRET_KEY));
+        let answer = call.send().await.expect_status(200).json();
+        assert_eq!(answer, serde_json::json!({"id": id, "object": "customer", "deleted": true}));
+        self.app.settle().await;
+        let calls = self.sink.calls();
+        let told: Vec<Value> = calls[self.heard..].iter().map(crate::support::webhook_sink::Received::json).collect();
+        assert_eq!(
+            told.iter().map(|event| (&event["type"], &event["data"])).collect::<Vec<_>>(),
+            [(&"customer.deleted".into(), &serde_json::json!({"id": id}))]
+        );
+        self.heard = calls.len();
     }
 
     /// The request as bytes: what a client does by itself could hide what the recorded one did not do.

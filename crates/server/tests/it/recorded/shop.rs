@@ -16,6 +16,9 @@ pub const SECRET: &str = "a secret of the recorded shop, long enough for HS256";
 /// The second publishable key, which in Medusa belongs to no sales channel.
 pub const SECOND_KEY: &str = "pk_00000000000000000000000000000000000000000000000000000000000000ff";
 
+/// The key of the shop's own programs.
+pub const SECRET_KEY: &str = "sk_00000000000000000000000000000000000000000000000000000000000000ff";
+
 /// Google and GitHub behind their authorization pages.
 pub struct Parties {
     issuer: HostileIssuer,
@@ -41,6 +44,7 @@ pub async fn staff(app: &TestApp) {
 fn settings(standing: &TenantSettings, parties: &Parties, sink: &WebhookSink, config: char) -> TenantSettings {
     let mut shop = TenantSettings { slug: standing.slug.clone(), ..TenantSettings::default() };
     shop.publishable_keys = vec![publishable_key("acme"), SECOND_KEY.into()];
+    shop.secret_keys = vec![Secret::new(SECRET_KEY)];
     shop.tokens.algorithm = Algorithm::Hs256;
     shop.tokens.secret = Some(Secret::new(SECRET));
     shop.passwords.min_length = 1;

@@ -11,10 +11,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vestibule_engine::config::{Config, Database, Keys, Outbound, Server};
 use vestibule_engine::crypto::password_hash::Cost;
+use vestibule_engine::model::ids::ApiKeyId;
 use vestibule_engine::model::provider::ProviderSettings;
 use vestibule_engine::model::tenant::{Secret, TenantSettings};
 use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::notify::sink::{ReceivedMail, SmtpSink};
+use vestibule_engine::ops;
 use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
 use vestibule_engine::testing::{Backend, TestDatabase};
@@ -184,6 +186,12 @@ pub async fn customer(shop: &Shop, address: &str) -> String {
     let token = shop.register(address, PASSWORD).await.expect_status(200).token();
     shop.post("/store/customers").bearer(&token).json(&json!({"email": address})).send().await.expect_status(200);
     shop.sign_in(address, PASSWORD).await.expect_status(200).token()
+}
+
+/// Makes a secret key for a shop.
+pub async fn secret_key(app: &TestApp, slug: &str) -> (ApiKeyId, String) {
+    let tenant = ops::tenant::by_slug(&app.engine, slug).await.unwrap();
+    ops::api_key::create(&app.engine, &tenant, ops::api_key::Kind::Secret, "").await.unwrap()
 }
 
 /// Both answers are the same, but for the time.

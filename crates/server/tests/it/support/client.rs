@@ -1,7 +1,7 @@
 //! A storefront's HTTP client.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
@@ -160,6 +160,11 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
     }
+}
+
+/// The `Authorization` of a program that has a secret key.
+pub fn basic(key: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{key}:")))
 }
 
 /// The claims of a JWT, unverified.

@@ -76,6 +76,7 @@ pub fn fault(schema: &'static Value, value: &Value) -> Option<String> {
             "enum" => (!rule.as_array()?.contains(value)).then(|| format!("none of {rule}")),
             "anyOf" => rule.as_array()?.iter().map(|one| fault(one, value)).collect::<Option<Vec<_>>>().map(|all| all.join(", ")),
             "minimum" => value.as_i64().filter(|number| *number < rule.as_i64().unwrap()).map(|_| format!("below {rule}")),
+            "maximum" => value.as_i64().filter(|number| *number > rule.as_i64().unwrap()).map(|_| format!("above {rule}")),
             "minLength" => {
                 value.as_str().filter(|text| (text.chars().count() as u64) < rule.as_u64().unwrap()).map(|_| format!("shorter than {rule}"))
             }

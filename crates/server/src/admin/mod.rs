@@ -1,0 +1,3 @@
+//! JSON for a shop's staff and its own programs. Each handler parses, calls one operation and prints.
+
+pub mod customer;
