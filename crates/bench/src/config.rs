@@ -18,6 +18,8 @@ pub struct Tenant {
 
 pub const EDDSA: Tenant = Tenant { slug: "bench", host: "bench.localhost", algorithm: "EdDSA" };
 pub const HS256: Tenant = Tenant { slug: "bench-hs", host: "bench-hs.localhost", algorithm: "HS256" };
+/// Some of its customers were imported with their hashes.
+pub const MOVED: Tenant = Tenant { slug: "bench-moved", host: "bench-moved.localhost", algorithm: "EdDSA" };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Limits {
@@ -75,19 +77,20 @@ allow_private = ["127.0.0.1/32"]
         secrets.master
     );
     let hs256_secret = format!("secret = \"{}\"\n", secrets.hs256);
-    for (tenant, secret) in [(EDDSA, ""), (HS256, hs256_secret.as_str())] {
+    for (tenant, secret) in [(EDDSA, ""), (HS256, hs256_secret.as_str()), (MOVED, "")] {
         text.push_str(&render_tenant(&tenant, secret, &tenant_key(secrets, &tenant), smtp_port, limits));
     }
     text
 }
 
-/// A key belongs to one tenant, so the second tenant's is the first one's turned round.
+/// A key belongs to one tenant, so the second tenant's is the first one's turned round, and the third's begins in its middle.
 pub fn tenant_key(secrets: &Secrets, tenant: &Tenant) -> String {
-    if tenant.slug == EDDSA.slug {
-        return secrets.publishable_key.clone();
-    }
     let hex = secrets.publishable_key.trim_start_matches("pk_");
-    format!("pk_{}", hex.chars().rev().collect::<String>())
+    match tenant.slug {
+        slug if slug == EDDSA.slug => secrets.publishable_key.clone(),
+        slug if slug == HS256.slug => format!("pk_{}", hex.chars().rev().collect::<String>()),
+        _ => format!("pk_{}", hex.chars().cycle().skip(hex.len() / 2).take(hex.len()).collect::<String>()),
+    }
 }
 
 fn render_tenant(tenant: &Tenant, secret: &str, key: &str, smtp_port: u16, limits: Limits) -> String {
@@ -139,9 +142,10 @@ mod tests {
     fn each_tenant_has_its_own_key_and_limits_follow_the_run() {
         let directory = tempfile::tempdir().unwrap();
         let secrets = Secrets::load_or_draw(directory.path()).unwrap();
-        assert_ne!(tenant_key(&secrets, &EDDSA), tenant_key(&secrets, &HS256));
+        let keys = [&EDDSA, &HS256, &MOVED].map(|tenant| tenant_key(&secrets, tenant));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2] && keys.iter().all(|key| key.len() == 67));
         let text = render(&secrets, "sqlite:///x/bench.db", 1, 2, Limits::Off);
-        assert_eq!(text.matches("enabled = false").count(), 2);
+        assert_eq!(text.matches("enabled = false").count(), 3);
         assert_eq!(text.matches("secret = ").count(), 1);
     }
 }

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::backlog::Backlog;
-use crate::config::{EDDSA, HS256, Limits, Secrets, Tenant, tenant_key};
+use crate::config::{EDDSA, HS256, Limits, MOVED, Secrets, Tenant, tenant_key};
 use crate::report::Figures;
 use crate::seed::Shop;
 use crate::server::Site;
@@ -150,7 +150,7 @@ fn measure(cli: &Cli) -> Result<bool> {
 fn battery(bench: &Bench, what: What) -> Result<Figures> {
     let wanted = |kind| what == What::All || what == kind;
     let tenants: &[&'static Tenant] = if wanted(What::Throughput) { &[&EDDSA, &HS256] } else { &[&EDDSA] };
-    let shops = open_shops(bench, tenants)?;
+    let shops = open_shops(bench, tenants, bench.options.customers)?;
     let first = shops.first().ok_or("no tenant")?;
     let mut figures = Figures::default();
     if wanted(What::Start) {
@@ -164,18 +164,20 @@ fn battery(bench: &Bench, what: What) -> Result<Figures> {
     }
     if wanted(What::Timing) {
         figures.extend(timing::run(bench, first)?);
+        let moved = open_shops(bench, &[&MOVED], bench.options.customers.min(timing::CALLS))?;
+        figures.extend(timing::run_of_imported(bench, moved.first().ok_or("no tenant")?)?);
     }
     Ok(figures)
 }
 
 /// Makes the customers and waits until nothing is left to do for them.
-fn open_shops(bench: &Bench, tenants: &[&'static Tenant]) -> Result<Vec<Shop>> {
+fn open_shops(bench: &Bench, tenants: &[&'static Tenant], customers: usize) -> Result<Vec<Shop>> {
     let server = bench.site.start(Limits::Raised)?;
     bench.runtime.block_on(async {
         let mut shops = Vec::new();
         for tenant in tenants {
             let key = tenant_key(&bench.site.secrets, tenant);
-            shops.push(seed::open(server.address, tenant, key, bench.options.customers, &bench.site.directory, bench.database).await?);
+            shops.push(seed::open(server.address, tenant, key, customers, &bench.site.directory, bench.database).await?);
         }
         Backlog::of(server.address).drain(SETTLE_POLL).await?;
         Ok(shops)

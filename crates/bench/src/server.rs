@@ -57,6 +57,17 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Imports customers into `tenant`, beside the server or without it. What an earlier run imported stays.
+    pub fn import(&self, tenant: &str, lines: &str) -> Result<()> {
+        let (file, config) = (self.directory.join("import.jsonl"), self.directory.join("vestibule.toml"));
+        fs::write(&file, lines)?;
+        let ended = Command::new(&self.binary).args(["customer", "import", "--tenant", tenant, "--config"]).arg(&config).arg(&file).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        if ended.status.success() { Ok(()) } else { Err(format!("the import failed: {said}").into()) }
+    }
+}
+
 impl Server {
     /// Anonymous resident memory in MiB: what the process itself holds, without mapped files.
     pub fn rss_anon_mib(&self) -> Result<f64> {

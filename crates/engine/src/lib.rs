@@ -29,6 +29,7 @@ use ops::tenant::Tenants;
 use outbox::Outbox;
 use ports::clock::Clock;
 use ports::http::Http;
+use ports::pause::Pause;
 use ports::rng::Rng;
 use provider::Providers;
 use store::Db;
@@ -41,6 +42,7 @@ pub struct Engine {
     pub config: Config,
     pub clock: Clock,
     pub rng: Rng,
+    pub pause: Pause,
     pub hasher: PasswordHasher,
     pub inbox: Inbox,
     pub outbox: Outbox,
@@ -91,6 +93,7 @@ impl Engine {
             providers: Providers::default(),
             http: Http::new(config.outbound.allow_private.clone())?,
             written_at: Mutex::default(),
+            pause: Pause::beside(&clock),
             config,
             clock,
             rng,

@@ -153,3 +153,11 @@ impl PausedWorker {
         }
     }
 }
+
+/// A password hash as Medusa would make it, at a cost for tests.
+///
+/// # Errors
+/// If scrypt refuses the cost.
+pub fn medusa_hash(password: &str) -> Result<String> {
+    crate::crypto::medusa_scrypt::make(password, 4, 8, 1, [7; 32]).map_err(Error::unexpected)
+}

@@ -302,6 +302,15 @@ fn secret_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
         (Algorithm::EdDsa, Some(_)) => findings.errors.push(format!("tenant {slug}: tokens.secret is for HS256 only")),
         _ => {}
     }
+    for secret in tenant.tokens.former_secrets.iter().map(vestibule_engine::model::tenant::Secret::expose) {
+        if secret.is_empty() {
+            findings.errors.push(format!("tenant {slug}: tokens.former_secrets holds an empty one"));
+        } else if well_known_secrets().contains(secret.to_ascii_lowercase().as_str()) {
+            findings.relaxed(local, format!("tenant {slug}: tokens.former_secrets holds a well-known word; anybody can make tokens"));
+        } else if secret.len() < SECRET_BYTES {
+            findings.relaxed(local, format!("tenant {slug}: tokens.former_secrets holds one shorter than {SECRET_BYTES} bytes"));
+        }
+    }
     let inbox = tenant.mail.transport.as_ref().is_some_and(|t| t.expose() == "inbox");
     if inbox {
         findings.relaxed(local, format!("tenant {slug}: mail goes to the development inbox and to nobody else"));
@@ -400,6 +409,18 @@ mod tests {
                 assert!(findings.errors.iter().any(|w| w.contains("tokens.secret")), "{secret} {public}");
                 assert!(findings.errors.iter().any(|w| w.contains("keys.master")), "{public}");
             }
+        }
+        // A former secret makes tokens, too.
+        for (secret, local_errors) in [("supersecret", 0), ("short", 0), ("", 1)] {
+            let text = format!(
+                "{LEAST}[server]\nLISTEN\n[[tenants]]\nslug = \"acme\"\n[tenants.tokens]\nformer_secrets = [\"{}\", \"{secret}\"]\n",
+                "x".repeat(32)
+            );
+            let named = |texts: &[String]| texts.iter().filter(|text| text.contains("tokens.former_secrets")).count();
+            let local = judge(&load_text(&text.replace("LISTEN", "listen = \"127.0.0.1:0\""), &[]).unwrap());
+            assert_eq!((named(&local.errors), named(&local.warnings)), (local_errors, 1 - local_errors), "{secret:?}");
+            let public = judge(&load_text(&text.replace("LISTEN", "listen = \"0.0.0.0:0\""), &[]).unwrap());
+            assert_eq!(named(&public.errors), 1, "{secret:?}");
         }
         let missing = judge(&load_text(&format!("{LEAST}{tenant}"), &[]).unwrap());
         assert!(missing.errors.iter().any(|w| w.contains("required for HS256")));

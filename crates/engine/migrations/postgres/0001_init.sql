@@ -68,12 +68,16 @@ CREATE TABLE identities (
     user_metadata TEXT,
     -- The newest reset request that was issued: an older one is not issued after it.
     newest_reset TEXT,
+    -- When all its sessions were last ended: a token that no session row knows is good if it was issued later.
+    sessions_ended_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
 CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
+-- Imported hashes that nobody has signed in with yet.
+CREATE INDEX identities_foreign ON identities (tenant_id) WHERE substr(password_hash, 1, 10) <> '$argon2id$';
 
 CREATE TABLE customers (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),

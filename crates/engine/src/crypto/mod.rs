@@ -1,6 +1,8 @@
 //! Cryptography: how passwords are kept, how secrets lie at rest, how tokens are signed and verified. Knows no database and no HTTP.
 
+mod argon2id;
 pub mod keyring;
+pub(crate) mod medusa_scrypt;
 pub mod password_hash;
 pub mod token;
 pub(crate) mod unique;
@@ -19,6 +21,10 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
+#[cfg(test)]
+mod tests_former_secret;
+#[cfg(test)]
+mod tests_medusa_scrypt;
 #[cfg(test)]
 mod tests_password_hash;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Password hashing: Argon2id on threads of its own, behind a bounded queue.
+//! Password hashing on threads of its own, behind a bounded queue: Argon2id, and what was imported in another format.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::Block;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use tokio::sync::oneshot;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::argon2id::{self, Recipe};
+use super::medusa_scrypt;
 use crate::error::{Code, Error, Result};
+use crate::model::password;
 
 /// Jobs that may wait; at 15 ms each on two threads that is about two seconds of work.
 const QUEUE: usize = 256;
@@ -24,9 +25,6 @@ const QUEUE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a thread without work keeps its memory.
 const IDLE: Duration = Duration::from_secs(2);
-/// Blocks of 1 KiB to reserve at least. Above 32 MiB glibc always maps an allocation by itself and unmaps it when freed; below, it learns
-/// from the first one freed to serve the next from its heap, and the process would stay large. What is reserved and not touched costs nothing.
-const ALWAYS_MAPPED: usize = 33 << 10;
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 
@@ -48,9 +46,24 @@ impl Cost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Right,
-    /// Right, but kept at another cost than today's: hash it anew.
+    /// Right, but kept at another cost or in another format than today's: hash it anew.
     RightButOutdated,
     Wrong,
+}
+
+/// A comparison that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Compared {
+    pub verdict: Verdict,
+    /// When a thread took the work up.
+    pub began: Instant,
+}
+
+/// Whether `hash` is of the one foreign format that can be imported, Medusa's, and within its bounds: at most 128 MiB of memory, and four times the work of
+/// Medusa's own choice.
+#[must_use]
+pub fn is_foreign(hash: &str) -> bool {
+    medusa_scrypt::Stored::parse(hash).is_some()
 }
 
 /// Hashes and verifies passwords. Share it behind an `Arc`; its threads end when it is dropped.
@@ -74,7 +87,7 @@ impl PasswordHasher {
     }
 
     pub(super) fn without_threads(cost: Cost) -> Self {
-        let recipe = Recipe { memory_kib: cost.memory_kib.max(Params::MIN_M_COST), passes: cost.passes.max(1), lanes: 1, length: HASH_BYTES };
+        let recipe = Recipe { memory_kib: cost.memory_kib.max(Recipe::MIN_MEMORY_KIB), passes: cost.passes.max(1), lanes: 1, length: HASH_BYTES };
         Self { queue: Arc::default(), recipe, dummy: recipe.phc(&[0; SALT_BYTES], &[0; HASH_BYTES]) }
     }
 
@@ -87,30 +100,49 @@ impl PasswordHasher {
         started.is_ok()
     }
 
-    /// Hashes `password` into a PHC string with Argon2id. Slow by design: never inside a transaction.
+    /// Hashes `password`, in its normal form, into a PHC string with Argon2id. Slow by design: never inside a transaction.
     ///
     /// `salt` must be fresh random bytes for each call.
     /// # Errors
     /// `Busy` if 256 jobs wait already or no thread came free within 10 s; `HashingFailed`.
     pub async fn hash(&self, password: Zeroizing<String>, salt: [u8; SALT_BYTES]) -> Result<String> {
-        let hash = self.run(Task { password, salt: salt.to_vec(), recipe: self.recipe }).await?;
-        Ok(self.recipe.phc(&salt, &hash))
+        let done = self.run(Task { password, work: Work::Argon2id(self.recipe, salt.to_vec()) }).await?;
+        Ok(self.recipe.phc(&salt, &done.hash))
     }
 
-    /// Compares `password` with a stored PHC string.
+    /// As `compare`; the verdict alone.
+    ///
+    /// # Errors
+    /// As `compare`.
+    pub async fn verify(&self, typed: &str, stored: Option<&str>) -> Result<Verdict> {
+        Ok(self.compare(typed, stored).await?.verdict)
+    }
+
+    /// Compares a password, as it was typed, with what is stored: each format knows in which form it takes it. At most 1024 bytes, which the caller sees to.
     ///
     /// `None` (no such address, or it has no password) does the work of a comparison at today's cost and is always `Wrong`.
     /// # Errors
-    /// As `hash`; `Unexpected` if `phc` is no Argon2id string or asks for more than 1 GiB, 16 passes or 4 lanes.
-    pub async fn verify(&self, password: Zeroizing<String>, phc: Option<String>) -> Result<Verdict> {
-        let stored = self.stored(phc.as_deref())?;
-        let hash = self.run(Task { password, salt: stored.salt, recipe: stored.recipe }).await?;
-        let equal = verify_slices_are_equal(&hash, &stored.hash).is_ok();
-        Ok(match equal && phc.is_some() {
-            true if stored.recipe == self.recipe => Verdict::Right,
-            true => Verdict::RightButOutdated,
-            false => Verdict::Wrong,
-        })
+    /// As `hash`; `Unexpected` if `stored` is of no known format, is an Argon2id string that asks for more than 1 GiB, 16 passes or 4 lanes, or an scrypt hash
+    /// that asks for more than 128 MiB or four times the work of Medusa's.
+    pub async fn compare(&self, typed: &str, stored: Option<&str>) -> Result<Compared> {
+        let kept = self.stored(stored)?;
+        let (verdict, began) = match kept {
+            Stored::Argon2id(kept) => {
+                let done = self.run(Task { password: password::normalise(typed), work: Work::Argon2id(kept.recipe, kept.salt) }).await?;
+                let equal = verify_slices_are_equal(&done.hash, &kept.hash).is_ok();
+                let verdict = match equal && stored.is_some() {
+                    true if kept.recipe == self.recipe => Verdict::Right,
+                    true => Verdict::RightButOutdated,
+                    false => Verdict::Wrong,
+                };
+                (verdict, done.began)
+            }
+            Stored::MedusaScrypt(kept) => {
+                let done = self.run(Task { password: Zeroizing::new(typed.to_owned()), work: Work::MedusaScrypt(kept.recipe) }).await?;
+                (if kept.matches(&done.hash) { Verdict::RightButOutdated } else { Verdict::Wrong }, done.began)
+            }
+        };
+        Ok(Compared { verdict, began })
     }
 
     /// Makes the next job panic on its thread, so that its caller gets `HashingFailed`.
@@ -119,17 +151,23 @@ impl PasswordHasher {
         self.queue.fail_next.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn stored(&self, phc: Option<&str>) -> Result<Stored> {
+    pub(super) fn stored(&self, text: Option<&str>) -> Result<Stored> {
+        let text = text.unwrap_or(&self.dummy);
+        let kept = if text.starts_with(medusa_scrypt::PREFIX) {
+            medusa_scrypt::Stored::parse(text).map(Stored::MedusaScrypt)
+        } else {
+            argon2id::Stored::parse(text).map(Stored::Argon2id)
+        };
         // The text itself stays out of the log: it holds a hash.
-        Stored::parse(phc.unwrap_or(&self.dummy)).ok_or_else(|| Error::unexpected("a stored password hash cannot be read"))
+        kept.ok_or_else(|| Error::unexpected("a stored password hash cannot be read"))
     }
 
-    async fn run(&self, task: Task) -> Result<Hash> {
+    async fn run(&self, task: Task) -> Result<Done> {
         // The sender is dropped unanswered only when the threads are gone.
         self.submit(task)?.await.unwrap_or_else(|_| Err(Error::busy("no hashing thread")))
     }
 
-    pub(super) fn submit(&self, task: Task) -> Result<oneshot::Receiver<Result<Hash>>> {
+    pub(super) fn submit(&self, task: Task) -> Result<oneshot::Receiver<Result<Done>>> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job { task, queued: Instant::now(), reply })?;
         Ok(answer)
@@ -142,87 +180,35 @@ impl Drop for PasswordHasher {
     }
 }
 
-type Hash = Zeroizing<Vec<u8>>;
-
-/// The numbers of an Argon2id hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Recipe {
-    pub(super) memory_kib: u32,
-    pub(super) passes: u32,
-    pub(super) lanes: u32,
-    /// Bytes of the hash.
-    pub(super) length: usize,
-}
-
-impl Recipe {
-    const MAX_MEMORY_KIB: u32 = 1 << 20;
-    const MAX_PASSES: u32 = 16;
-    const MAX_LANES: u32 = 4;
-
-    fn params(self) -> argon2::Result<Params> {
-        Params::new(self.memory_kib, self.passes, self.lanes, Some(self.length))
-    }
-
-    /// Blocks of 1 KiB that the work needs.
-    fn blocks(self) -> usize {
-        self.params().map_or(0, |params| params.block_count())
-    }
-
-    fn phc(self, salt: &[u8], hash: &[u8]) -> String {
-        let Self { memory_kib, passes, lanes, .. } = self;
-        format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash))
-    }
-}
-
-/// A PHC string, read.
-pub(super) struct Stored {
-    pub(super) recipe: Recipe,
-    pub(super) salt: Vec<u8>,
-    pub(super) hash: Vec<u8>,
-}
-
-impl Stored {
-    /// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. The optional `keyid` and `data` are refused: they would change the hash.
-    ///
-    /// The bounds keep an imported string from ordering gigabytes, or from being so short that anything matches.
-    pub(super) fn parse(phc: &str) -> Option<Self> {
-        let mut parts = phc.strip_prefix("$argon2id$v=19$")?.split('$');
-        let (costs, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        let mut costs = costs.split(',');
-        let memory_kib = number(costs.next()?, "m=")?;
-        let passes = number(costs.next()?, "t=")?;
-        let lanes = number(costs.next()?, "p=")?;
-        let within = (1..=Recipe::MAX_LANES).contains(&lanes)
-            && (1..=Recipe::MAX_PASSES).contains(&passes)
-            && (Params::MIN_M_COST * lanes..=Recipe::MAX_MEMORY_KIB).contains(&memory_kib);
-        if !within || costs.next().is_some() || parts.next().is_some() {
-            return None;
-        }
-        let (salt, hash) = (STANDARD_NO_PAD.decode(salt).ok()?, STANDARD_NO_PAD.decode(hash).ok()?);
-        if !(8..=64).contains(&salt.len()) || !(16..=64).contains(&hash.len()) {
-            return None;
-        }
-        Some(Self { recipe: Recipe { memory_kib, passes, lanes, length: hash.len() }, salt, hash })
-    }
-}
-
-fn number(field: &str, name: &str) -> Option<u32> {
-    let digits = field.strip_prefix(name)?;
-    // `parse` alone would accept a plus sign.
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+/// What lies in the database, read.
+pub(super) enum Stored {
+    Argon2id(argon2id::Stored),
+    MedusaScrypt(medusa_scrypt::Stored),
 }
 
 /// One computation.
 pub(super) struct Task {
     pub(super) password: Zeroizing<String>,
-    pub(super) salt: Vec<u8>,
-    pub(super) recipe: Recipe,
+    pub(super) work: Work,
+}
+
+/// With which numbers a hash is computed.
+pub(super) enum Work {
+    /// And with this salt.
+    Argon2id(Recipe, Vec<u8>),
+    MedusaScrypt(medusa_scrypt::Recipe),
+}
+
+/// A computation that was made.
+pub(super) struct Done {
+    pub(super) hash: Zeroizing<Vec<u8>>,
+    pub(super) began: Instant,
 }
 
 pub(super) struct Job {
     pub(super) task: Task,
     pub(super) queued: Instant,
-    pub(super) reply: oneshot::Sender<Result<Hash>>,
+    pub(super) reply: oneshot::Sender<Result<Done>>,
 }
 
 #[derive(Default)]
@@ -370,6 +356,8 @@ pub(super) fn serve(queue: &Queue, job: Job, memory: &mut Vec<Block>) {
     if reply.is_closed() {
         return;
     }
+    // Not when it was queued: how long others kept it waiting says nothing of its own work.
+    let began = Instant::now();
     let answer = if queued.elapsed() > PATIENCE {
         Err(Error::busy("no hashing thread came free within 10 s"))
     } else {
@@ -383,6 +371,7 @@ pub(super) fn serve(queue: &Queue, job: Job, memory: &mut Vec<Block>) {
             hash
         }))
         .unwrap_or_else(|_| Err("hashing panicked".to_owned()))
+        .map(|hash| Done { hash, began })
         .map_err(|detail| {
             *memory = Vec::new();
             // The wording, misspelling included, is what clients of the original server receive.
@@ -393,17 +382,14 @@ pub(super) fn serve(queue: &Queue, job: Job, memory: &mut Vec<Block>) {
     let _ = reply.send(answer);
 }
 
-fn compute(task: &Task, memory: &mut Vec<Block>) -> Result<Hash, String> {
-    let params = task.recipe.params().map_err(|e| e.to_string())?;
-    let blocks = params.block_count();
-    if memory.len() < blocks {
-        *memory = Vec::new();
-        memory.try_reserve_exact(blocks.max(ALWAYS_MAPPED)).map_err(|e| e.to_string())?;
-        memory.resize(blocks, Block::new());
+fn compute(task: &Task, memory: &mut Vec<Block>) -> Result<Zeroizing<Vec<u8>>, String> {
+    let password = task.password.as_bytes();
+    match &task.work {
+        Work::Argon2id(recipe, salt) => recipe.compute(password, salt, memory),
+        Work::MedusaScrypt(recipe) => {
+            // It allocates for itself: a thread holds the memory of one format at a time.
+            release(memory);
+            recipe.compute(password)
+        }
     }
-    let mut hash = Zeroizing::new(vec![0; task.recipe.length]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(task.password.as_bytes(), &task.salt, &mut hash, memory.get_mut(..blocks).unwrap_or_default())
-        .map_err(|e| e.to_string())?;
-    Ok(hash)
 }

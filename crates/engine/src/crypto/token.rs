@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::model::ids::{KeyId, TenantId};
 use crate::model::tenant::Algorithm;
 use crate::model::time::Timestamp;
-use crate::model::token::{ResetClaims, SessionClaims};
+use crate::model::token::{FormerClaims, ResetClaims, SessionClaims};
 
 /// Bytes of a token; longer ones are neither made nor read.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -157,12 +157,14 @@ pub struct TenantKeys {
     pub current: SigningKey,
     /// Verify until the last token made with them has expired.
     pub retired: Vec<SigningKey>,
+    /// Shared secrets of the server that was here before. They verify session tokens, and never a reset.
+    pub former: Vec<SigningKey>,
 }
 
 impl TenantKeys {
     #[must_use]
     pub fn new(current: SigningKey, retired: Vec<SigningKey>) -> Self {
-        Self { current, retired }
+        Self { current, retired, former: Vec::new() }
     }
 
     /// # Errors
@@ -177,11 +179,11 @@ impl TenantKeys {
         self.current.sign(claims)
     }
 
-    /// The claims of a session token of the tenant with this `slug`. `None` for whatever reason: the caller learns no more, and neither should the client.
+    /// The claims of a session token of the tenant with this `slug`. Without `sid`, `iss`, `aud` and `jti`: it was made elsewhere, with a former secret. `None` for whatever reason: the caller learns no more, and neither should the client.
     /// The session row is yet to be read.
     #[must_use]
     pub fn verify_session(&self, token: &str, slug: &str, now: Timestamp) -> Option<SessionClaims> {
-        self.read_session(token).filter(|read| read.admits(&read.claims.aud, slug, now)).map(|read| read.claims)
+        self.read_session(token).filter(|read| read.admits(audience(&read.claims, slug), slug, now)).map(|read| read.claims)
     }
 
     /// The claims of a reset token; otherwise as `verify_session`.
@@ -204,24 +206,25 @@ impl TenantKeys {
     }
 
     fn read_session(&self, token: &str) -> Option<Read<SessionClaims>> {
-        self.read::<SessionClaims>(token, "purpose").filter(|read| !read.claims.sid.is_empty())
+        let own = self.read::<SessionClaims>(token, "purpose").filter(|read| !read.claims.sid.is_empty());
+        own.or_else(|| self.read_former(token))
+    }
+
+    /// As `read_session`, of a token made with a former secret: one of ours, or one of the server that was here before, which has no session.
+    fn read_former(&self, token: &str) -> Option<Read<SessionClaims>> {
+        let opened = open(token, |header| if header.kid.is_none() { self.former.iter().collect() } else { Vec::new() })?;
+        let ours = ["sid", "iss", "aud"].iter().any(|claim| opened.claims.contains_key(*claim));
+        if ours {
+            return opened.parse::<SessionClaims>("purpose").filter(|read| !read.claims.sid.is_empty());
+        }
+        let read = opened.parse::<FormerClaims>("purpose")?;
+        let claims = read.claims.into_session(read.times.iat, read.times.exp)?;
+        Some(Read { claims, times: read.times, key: read.key })
     }
 
     /// Everything about a token that time and tenant do not change. `foreign` is a claim that marks the other kind of token.
     fn read<C: DeserializeOwned>(&self, token: &str, foreign: &str) -> Option<Read<C>> {
-        if token.len() > MAX_TOKEN {
-            return None;
-        }
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        let key = self.candidates(&header).into_iter().find(|key| key.signed(message, signature))?;
-        let Unique(claims) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        let times = Times::read(&claims)?;
-        if claims.contains_key(foreign) {
-            return None;
-        }
-        Some(Read { claims: serde_json::from_value(Value::Object(claims)).ok()?, times, key: key.fingerprint })
+        open(token, |header| self.candidates(header))?.parse(foreign)
     }
 
     /// The keys that may have signed. `kid` is compared with the tenant's own and used for nothing else.
@@ -234,9 +237,46 @@ impl TenantKeys {
         if keys.is_empty() && header.kid.is_none() {
             keys.push(&self.current);
         }
-        // One key, one algorithm: the header may agree, not choose.
-        keys.retain(|key| header.typ == "JWT" && header.alg == key.algorithm.as_str());
         keys
+    }
+
+    /// Whether the key that verified `read` would verify it today.
+    fn stand_behind(&self, read: &Verified) -> bool {
+        let of_former = self.former.iter().any(|key| key.fingerprint == read.read.key);
+        of_former || (!read.claims.sid.is_empty() && self.all().any(|key| key.fingerprint == read.read.key))
+    }
+}
+
+/// A token that one of `candidates` signed.
+fn open<'k>(token: &str, candidates: impl Fn(&Header) -> Vec<&'k SigningKey>) -> Option<Opened> {
+    if token.len() > MAX_TOKEN {
+        return None;
+    }
+    let (message, signature) = token.rsplit_once('.')?;
+    let (header, claims) = message.split_once('.')?;
+    let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+    let mut keys = candidates(&header);
+    // One key, one algorithm: the header may agree, not choose.
+    keys.retain(|key| header.typ == "JWT" && header.alg == key.algorithm.as_str());
+    let key = keys.into_iter().find(|key| key.signed(message, signature))?.fingerprint;
+    let Unique(claims) = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let times = Times::read(&claims)?;
+    Some(Opened { claims, times, key })
+}
+
+/// What a key signed, before anybody knows what kind of token it is.
+struct Opened {
+    claims: Map<String, Value>,
+    times: Times,
+    key: [u8; 32],
+}
+
+impl Opened {
+    fn parse<C: DeserializeOwned>(self, foreign: &str) -> Option<Read<C>> {
+        if self.claims.contains_key(foreign) {
+            return None;
+        }
+        Some(Read { claims: serde_json::from_value(Value::Object(self.claims)).ok()?, times: self.times, key: self.key })
     }
 }
 
@@ -267,6 +307,11 @@ impl<C> Read<C> {
     fn admits(&self, audience: &str, slug: &str, now: Timestamp) -> bool {
         audience == slug && self.times.admit(now.seconds())
     }
+}
+
+/// Whom a session token is for. One of the server that was here before does not say; it is the tenant's that lists its secret.
+fn audience<'a>(claims: &'a SessionClaims, slug: &'a str) -> &'a str {
+    if claims.sid.is_empty() { slug } else { &claims.aud }
 }
 
 /// Seconds since 1970, each an integer.
@@ -321,13 +366,13 @@ impl TokenVerifier {
             return None;
         }
         let slot = sha256(&[&tenant.0.to_bytes(), token.as_bytes()]);
-        let known = self.verified.get(&slot).filter(|known| keys.all().any(|key| key.fingerprint == known.read.key));
+        let known = self.verified.get(&slot).filter(|known| keys.stand_behind(known));
         let fresh = known.is_none();
         let verified = match known {
             Some(known) => known,
             None => Arc::new(Verified::from(keys.read_session(token)?)),
         };
-        if !verified.read.admits(&verified.claims.aud, slug, now) {
+        if !verified.read.admits(audience(&verified.claims, slug), slug, now) {
             self.verified.invalidate(&slot);
             return None;
         }

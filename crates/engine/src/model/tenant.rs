@@ -97,6 +97,8 @@ pub struct Tokens {
     pub algorithm: Algorithm,
     /// The shared secret; HS256 only.
     pub secret: Option<Secret>,
+    /// HS256 secrets that are no longer signed with, Medusa's say: their session tokens go on being good to their own end. Default none.
+    pub former_secrets: Vec<Secret>,
     /// Life of a session token. Default 1d.
     pub ttl: Span,
     /// Life of a password reset token. Default 15m, at most 1h.
@@ -111,6 +113,7 @@ impl Default for Tokens {
         Self {
             algorithm: Algorithm::EdDsa,
             secret: None,
+            former_secrets: Vec::new(),
             ttl: Span(Duration::from_secs(DAY)),
             reset_ttl: Span(Duration::from_mins(15)),
             session_max_age: Span(Duration::from_secs(30 * DAY)),

@@ -89,7 +89,7 @@ async fn create_tx(tx: &mut Tx, tenant: &Arc<Tenant>, caller: &Caller, email: &E
     let identity = caller.identity;
     // The lock orders this against a reset, which ends the login's sessions: the one that was looked at before may be over.
     store::identity::lock(tx, tenant.id, identity).await?;
-    if !session::lives_tx(tx, tenant.id, caller.session, identity).await? {
+    if !session::stands(tx, tenant.id, caller).await? {
         return Err(Error::unauthenticated());
     }
     let login = store::identity::by_id(tx, tenant.id, identity).await?;
@@ -160,12 +160,15 @@ pub async fn of(engine: &Engine, tenant: &Tenant, caller: Caller, wanted: bool) 
         return Err(Error::unauthenticated());
     }
     let id: CustomerId = caller.claims.actor_id.parse().map_err(|()| Error::unauthenticated())?;
-    let (tenant_id, session, identity) = (tenant.id, caller.session, caller.identity);
+    let (tenant_id, session, identity, issued_at) = (tenant.id, caller.session, caller.identity, caller.issued_at());
     let found = engine
         .db
         .read(move |reader| {
             Box::pin(async move {
-                let found = store::customer::by_session(reader, tenant_id, session, identity, id).await?;
+                let found = match session {
+                    Some(session) => store::customer::by_session(reader, tenant_id, session, identity, id).await?,
+                    None => store::customer::by_login(reader, tenant_id, identity, id, issued_at).await?,
+                };
                 let Some(found) = found else { return Ok(None) };
                 with_addresses(reader, tenant_id, found.customer, wanted && found.has_addresses).await.map(Some)
             })

@@ -94,7 +94,9 @@ async fn link_tx(tx: &mut Tx, change: &Change, other: &Caller) -> Result<Identit
     let (own, actor) = account(tx, change).await?;
     let ended = || Error::unauthorized("Invalid token");
     store::identity::lock(tx, tenant, other.identity).await?;
-    if store::session::live(tx, tenant, other.session).await? != Some(other.identity) {
+    // Who adds a way in has just signed in with it.
+    let session = other.session.ok_or_else(ended)?;
+    if store::session::live(tx, tenant, session).await? != Some(other.identity) {
         return Err(ended());
     }
     let added = store::identity::by_id(tx, tenant, other.identity).await?.ok_or_else(ended)?;
@@ -133,10 +135,12 @@ async fn account(tx: &mut Tx, change: &Change) -> Result<(Identity, String)> {
     let actor = own.actor_id.clone().ok_or_else(|| Error::invalid("The login has no account yet"))?;
     // All of the account's logins, so that two removals at once cannot each leave the other's as the last.
     store::identity::lock_actor(tx, tenant, &own.key.actor_type, &actor).await?;
-    let session = store::session::find(tx, tenant, caller.session).await?.filter(|session| session.identity == caller.identity);
+    let stale = || Error::new(Code::Forbidden, "Sign in again: how an account is reached can be changed within ten minutes of a sign-in");
+    let id = caller.session.ok_or_else(stale)?;
+    let session = store::session::find(tx, tenant, id).await?.filter(|session| session.identity == caller.identity);
     let session = session.ok_or_else(Error::unauthenticated)?;
     if session.created_at < change.fresh_since {
-        return Err(Error::new(Code::Forbidden, "Sign in again: how an account is reached can be changed within ten minutes of a sign-in"));
+        return Err(stale());
     }
     Ok((own, actor))
 }

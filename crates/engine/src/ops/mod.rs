@@ -5,6 +5,7 @@ pub mod address;
 pub mod api_key;
 pub mod callback;
 pub mod customer;
+pub mod customer_import;
 pub mod event;
 pub mod identity;
 pub mod password_change;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Code, Error, Result};
@@ -36,9 +34,9 @@ pub async fn change(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client,
     let login = sign_in::admit(engine, tenant, tickets, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
     // One that is too long can be nobody's.
     let too_long = current.len() > password::MAX_BYTES;
-    let candidate = if too_long { Zeroizing::new(String::new()) } else { password::normalise(current) };
-    let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate, login.password_hash.clone()).await).await?;
-    if too_long || verdict == Verdict::Wrong {
+    let candidate = if too_long { "" } else { current };
+    let compared = failures.judged(engine, tenant, engine.hasher.compare(candidate, login.password_hash.as_deref()).await).await?;
+    if too_long || compared.verdict == Verdict::Wrong {
         return Err(wrong());
     }
     let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
@@ -69,9 +67,9 @@ struct Change {
 }
 
 async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result<()> {
-    let (session, id) = (change.caller.session, change.verified.id);
+    let id = change.verified.id;
     // The lock orders this against a reset and a sign-in: whoever comes second sees what the first did.
-    if !store::identity::lock(tx, tenant.id, id).await? || !session::lives_tx(tx, tenant.id, session, id).await? {
+    if !store::identity::lock(tx, tenant.id, id).await? || !session::stands(tx, tenant.id, &change.caller).await? {
         return Err(Error::unauthenticated());
     }
     // Guarded by the hash that was verified: where another password was set meanwhile, the one that was shown is no longer current.
@@ -80,7 +78,10 @@ async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result
         return Err(wrong());
     }
     if tenant.settings.passwords.revoke_sessions_on_change {
-        store::session::end_others(tx, tenant.id, id, session).await?;
+        match change.caller.session {
+            Some(own) => store::session::end_others(tx, tenant.id, id, own).await?,
+            None => store::session::end_all(tx, tenant.id, id).await?,
+        };
     }
     store::password_reset::void(tx, tenant.id, id).await?;
     change.failures.give_back(tx, tenant).await?;

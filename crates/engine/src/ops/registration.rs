@@ -23,7 +23,6 @@ use crate::store::{self, Tx};
 pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, actor: &ActorType, email: &Email, secret: &str) -> Result<String> {
     check_password(tenant, email.local_part(), secret)?;
     let key = emailpass::key(actor, email);
-    let secret = password::normalise(secret);
     let failures = Failures::at(engine, tenant, &key);
     let tickets = [
         ticket(engine, tenant, Limit::RegistrationsPerClient, &client_subject(client.ip)),
@@ -32,13 +31,13 @@ pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Clien
     let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let identity = if let Some(identity) = existing {
-        let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.clone()).await).await?;
+        let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.as_deref()).await).await?;
         if verdict == Verdict::Wrong || identity.actor_id.is_some() {
             return Err(taken());
         }
         resume(engine, tenant, identity, failures, new.clone()).await?
     } else {
-        let hash = engine.hasher.hash(secret, engine.rng.bytes()).await?;
+        let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
         let now = engine.clock.now();
         let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
         create(engine, tenant, identity, new.clone()).await?

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::Engine;
 use crate::error::{Code, Error, Result};
+use crate::limits::{self, Limit, Ticket, ticket};
 use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId, UserId};
 use crate::model::tenant::Tenant;
@@ -24,7 +25,8 @@ const LISTED: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub claims: Arc<SessionClaims>,
-    pub session: SessionId,
+    /// `None`: the token was made elsewhere, with a former secret.
+    pub session: Option<SessionId>,
     pub identity: IdentityId,
 }
 
@@ -35,6 +37,12 @@ pub struct NewSession {
     started_at: Timestamp,
     expires_at: Timestamp,
     user_agent: Option<String>,
+}
+
+impl NewSession {
+    pub(super) const fn id(&self) -> SessionId {
+        self.id
+    }
 }
 
 /// Draws a session for `tenant`, begun by a client that calls itself `user_agent`.
@@ -64,7 +72,7 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &
 fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Identity) -> SessionClaims {
     let iat = session.started_at.seconds();
     let ttl = i64::try_from(tenant.settings.tokens.ttl.0.as_secs()).unwrap_or(i64::MAX);
-    let actor_id = identity.actor_id.as_deref().map(|bare| wire_actor_id(&identity.key.actor_type, bare)).unwrap_or_default();
+    let actor_id = identity.actor_id.as_deref().map(|bare| format!("{}{bare}", prefix(identity.key.actor_type.as_str()))).unwrap_or_default();
     let mut app_metadata = Map::new();
     if !actor_id.is_empty() {
         app_metadata.insert(format!("{}_id", identity.key.actor_type), Value::String(actor_id.clone()));
@@ -88,12 +96,16 @@ fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Ide
 }
 
 /// A new token of the caller's session, from what its login is now: this is how a login that became a customer gets a token that says so.
-/// The old token stays good until it expires.
+/// The old token stays good until it expires. A token without a session gets one.
 ///
 /// # Errors
-/// `Unauthorized` if the login is gone or the session has ended meanwhile.
-pub async fn refresh(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<String> {
-    let (tenant_id, session, id) = (tenant.id, caller.session, caller.identity);
+/// `Unauthorized` if the login is gone or the session has ended meanwhile; `TooManyRequests` if a token without a session asks too often.
+pub async fn refresh(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller) -> Result<String> {
+    let Some(session) = caller.session else {
+        let (new, identity) = adopt(engine, tenant, caller).await?;
+        return token(engine, tenant, &new, &identity);
+    };
+    let (tenant_id, id) = (tenant.id, caller.identity);
     let found = engine
         .db
         .read(move |reader| {
@@ -103,7 +115,7 @@ pub async fn refresh(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Resul
             })
         })
         .await?;
-    let (row, identity) = found.ok_or_else(|| Error::unauthorized("Invalid auth identity while refreshing token"))?;
+    let (row, identity) = found.ok_or_else(not_refreshed)?;
     token(engine, tenant, &again(engine, &row), &identity)
 }
 
@@ -115,14 +127,53 @@ fn again(engine: &Engine, row: &SessionRow) -> NewSession {
 /// The caller who shows the cookie of the session `row`: what its login is now.
 pub(super) fn known(engine: &Engine, tenant: &Tenant, row: &SessionRow, identity: &Identity) -> Caller {
     let claims = Arc::new(claims(engine, tenant, &again(engine, row), identity));
-    Caller { claims, session: row.id, identity: identity.id }
+    Caller { claims, session: Some(row.id), identity: identity.id }
 }
 
-fn wire_actor_id(actor: &ActorType, bare: &str) -> String {
-    match actor.as_str() {
-        "customer" => format!("{}{bare}", CustomerId::PREFIX),
-        "user" => format!("{}{bare}", UserId::PREFIX),
-        _ => bare.to_owned(),
+fn not_refreshed() -> Error {
+    Error::unauthorized("Invalid auth identity while refreshing token")
+}
+
+/// Begins a session for a caller whose token was made elsewhere, unless the login's sessions were ended meanwhile.
+pub(super) async fn adopt(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller) -> Result<(NewSession, Identity)> {
+    let new = draw(engine, tenant, None);
+    // Each begins a session, which is a row.
+    let budget = ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare());
+    let input = Arc::new((tenant.clone(), caller.clone(), budget, new.clone()));
+    let identity = engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, caller, budget, new) = &*input;
+                adopt_tx(tx, tenant, caller, budget, new).await
+            })
+        })
+        .await??;
+    Ok((new, identity))
+}
+
+/// The inner result is a refusal: its count is committed.
+async fn adopt_tx(tx: &mut Tx, tenant: &Tenant, caller: &Caller, budget: &Ticket, new: &NewSession) -> Result<Result<Identity>> {
+    if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(budget)).await? {
+        return Ok(Err(refusal));
+    }
+    // The lock orders this against a reset: whoever comes second sees what the first did.
+    store::identity::lock(tx, tenant.id, caller.identity).await?;
+    if !stands(tx, tenant.id, caller).await? {
+        return Ok(Err(not_refreshed()));
+    }
+    let Some(identity) = store::identity::by_id(tx, tenant.id, caller.identity).await? else { return Ok(Err(not_refreshed())) };
+    begin(tx, tenant, new, identity.id).await?;
+    Ok(Ok(identity))
+}
+
+/// What stands before an actor's id on the wire.
+fn prefix(actor: &str) -> &'static str {
+    match actor {
+        "customer" => CustomerId::PREFIX,
+        "user" => UserId::PREFIX,
+        _ => "",
     }
 }
 
@@ -132,21 +183,36 @@ pub async fn authenticate(engine: &Engine, tenant: &Tenant, token: &str) -> Resu
     Ok(lives(engine, tenant, &caller).await?.then_some(caller))
 }
 
-/// Whether the caller's session lives.
+/// Whether the caller's session lives; as `stands`.
 pub(super) async fn lives(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<bool> {
-    let (tenant_id, session, identity) = (tenant.id, caller.session, caller.identity);
-    engine.db.read(move |reader| Box::pin(lives_tx(reader, tenant_id, session, identity))).await
+    let (tenant_id, named) = (tenant.id, caller.clone());
+    engine.db.read(move |reader| Box::pin(async move { stands(reader, tenant_id, &named).await })).await
 }
 
-/// The same, in a transaction.
-pub(super) async fn lives_tx(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId) -> Result<bool> {
-    Ok(store::session::live(reader, tenant, session).await? == Some(identity))
+/// Whether the caller's session lives and is its login's. Without a session: whether the login is there, is that actor's, and its sessions were not ended since
+/// the token was issued.
+pub(super) async fn stands(reader: &mut Reader, tenant: TenantId, caller: &Caller) -> Result<bool> {
+    let (claims, identity) = (&caller.claims, caller.identity);
+    if let Some(session) = caller.session {
+        return Ok(store::session::live(reader, tenant, session).await? == Some(identity));
+    }
+    let actor = ActorType::new(&*claims.actor_type);
+    let actor_id = claims.actor_id.strip_prefix(prefix(&claims.actor_type)).unwrap_or(&claims.actor_id);
+    store::identity::stands(reader, tenant, identity, &actor, actor_id, caller.issued_at()).await
+}
+
+impl Caller {
+    /// When the token was issued, in whole seconds.
+    pub(super) fn issued_at(&self) -> Timestamp {
+        Timestamp::from_seconds(self.claims.iat)
+    }
 }
 
 /// Whom a token names whose signature and times are right. Its session may have ended: read the row.
 pub(super) fn verified(engine: &Engine, tenant: &Tenant, token: &str) -> Option<Caller> {
     let claims = engine.tokens.verify_session(&tenant.keys, tenant.id, &tenant.slug, token, engine.clock.now())?;
-    let (session, identity) = (claims.sid.parse().ok()?, claims.auth_identity_id.parse().ok()?);
+    let session = if claims.sid.is_empty() { None } else { Some(claims.sid.parse().ok()?) };
+    let identity = claims.auth_identity_id.parse().ok()?;
     Some(Caller { claims, session, identity })
 }
 
@@ -188,22 +254,24 @@ pub async fn list(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Result<V
     Ok(all)
 }
 
-fn listed(row: SessionRow, login: &Identity, current: SessionId) -> Listed {
+fn listed(row: SessionRow, login: &Identity, current: Option<SessionId>) -> Listed {
     Listed {
         id: row.id,
         provider: login.key.provider.clone(),
         user_agent: row.user_agent,
         created_at: row.created_at,
         expires_at: row.expires_at,
-        current: row.id == current,
+        current: Some(row.id) == current,
     }
 }
 
 /// Which sessions of an account end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
+    /// The caller's own. Of a caller without a session: the tokens without a session.
+    Own,
     One(SessionId),
-    /// All but the caller's own.
+    /// All but the caller's own. A token without a session is like its like, so it does not spare them.
     Others,
     All,
 }
@@ -213,8 +281,14 @@ pub enum Which {
 /// # Errors
 /// `Unauthenticated` if the caller's own has ended meanwhile, `NotFound` if `One` names none of the account's.
 pub async fn end(engine: &Engine, tenant: &Tenant, caller: &Caller, which: Which) -> Result<()> {
-    let (tenant, session, id) = (tenant.id, caller.session, caller.identity);
-    let found = engine.db.write(move |tx| Box::pin(end_tx(tx, tenant, session, id, which))).await?;
+    let (tenant, input) = (tenant.id, Arc::new(caller.clone()));
+    let found = engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { end_tx(tx, tenant, &input, which).await })
+        })
+        .await?;
     match which {
         Which::One(ended) if !found => Err(not_found(&ended.to_string())),
         _ => Ok(()),
@@ -227,18 +301,24 @@ pub fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("Session with id: {id} was not found"))
 }
 
-async fn end_tx(tx: &mut Tx, tenant: TenantId, session: SessionId, id: IdentityId, which: Which) -> Result<bool> {
+async fn end_tx(tx: &mut Tx, tenant: TenantId, caller: &Caller, which: Which) -> Result<bool> {
     // Under the lock, so that of two sessions that end each other one is left.
-    let logins = identity::lock_logins(tx, tenant, id).await?;
-    if !lives_tx(tx, tenant, session, id).await? {
+    let logins = identity::lock_logins(tx, tenant, caller.identity).await?;
+    if !stands(tx, tenant, caller).await? {
         return Err(Error::unauthenticated());
+    }
+    if which == Which::Own {
+        return match caller.session {
+            Some(own) => store::session::end(tx, tenant, own, caller.identity).await,
+            None => store::session::note_end(tx, tenant, caller.identity).await.map(|()| true),
+        };
     }
     let mut found = false;
     for login in logins {
-        found |= match which {
-            Which::One(one) => store::session::end(tx, tenant, one, login.id).await?,
-            Which::Others => store::session::end_others(tx, tenant, login.id, session).await? > 0,
-            Which::All => store::session::end_all(tx, tenant, login.id).await? > 0,
+        found |= match (which, caller.session) {
+            (Which::One(one), _) => store::session::end(tx, tenant, one, login.id).await?,
+            (Which::Others, Some(own)) => store::session::end_others(tx, tenant, login.id, own).await? > 0,
+            _ => store::session::end_all(tx, tenant, login.id).await? > 0,
         };
     }
     Ok(found)

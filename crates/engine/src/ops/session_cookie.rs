@@ -1,5 +1,6 @@
 //! The cookie of a session: a secret of its own, which stands for the session in a browser as a token does elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -28,9 +29,14 @@ pub struct Given {
 ///
 /// # Errors
 /// `Unauthenticated` if the session has ended meanwhile.
-pub async fn give(engine: &Engine, tenant: &Tenant, caller: &Caller, shown: Option<&str>) -> Result<Given> {
+pub async fn give(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller, shown: Option<&str>) -> Result<Given> {
     let value = URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>());
-    let (tenant_id, id, identity, hash) = (tenant.id, caller.session, caller.identity, hash(&value));
+    // A token of a former secret begins its session here.
+    let id = match caller.session {
+        Some(id) => id,
+        None => session::adopt(engine, tenant, caller).await?.0.id(),
+    };
+    let (tenant_id, identity, hash) = (tenant.id, caller.identity, hash(&value));
     let replaced = shown.filter(|shown| is_one(shown)).map(self::hash);
     let expires_at = engine
         .db

@@ -1,8 +1,7 @@
 //! Signing in with an address and a password.
 
 use std::sync::Arc;
-
-use zeroize::Zeroizing;
+use std::time::{Duration, Instant};
 
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
@@ -17,6 +16,10 @@ use crate::ops::session::{self, NewSession};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
+/// When a sign-in is refused while the tenant holds imported hashes, counted from when the hashing began. Above what the dearest hash that can be imported costs
+/// (about 0.2 s) with room for a slower or a busy machine.
+pub const REFUSED_AFTER: Duration = Duration::from_secs(1);
+
 /// Signs in; a token. An unknown address does the same work as a wrong password and gets the same answer.
 ///
 /// # Errors
@@ -26,20 +29,39 @@ pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client
     let failures = Failures::at(engine, tenant, &key);
     let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
     let found = admit(engine, tenant, tickets, failures.clone(), key).await?;
-    let refused = || Error::unauthorized("Invalid email or password");
     // A password that is too long can belong to nobody; it takes the same time as any other wrong one.
     let too_long = secret.len() > password::MAX_BYTES;
-    let candidate = if too_long { Zeroizing::new(String::new()) } else { password::normalise(secret) };
-    let stored = found.as_ref().and_then(|identity| identity.password_hash.clone());
-    let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate.clone(), stored).await).await?;
-    let Some(identity) = found.filter(|_| verdict != Verdict::Wrong && !too_long) else { return Err(refused()) };
-    let upgraded = match verdict {
-        Verdict::RightButOutdated => Some(failures.judged(engine, tenant, engine.hasher.hash(candidate, engine.rng.bytes()).await).await?),
+    let candidate = if too_long { "" } else { secret };
+    let stored = found.as_ref().and_then(|identity| identity.password_hash.as_deref());
+    let compared = failures.judged(engine, tenant, engine.hasher.compare(candidate, stored).await).await?;
+    let Some(identity) = found.filter(|_| compared.verdict != Verdict::Wrong && !too_long) else {
+        hold_back(engine, tenant, compared.began).await?;
+        return Err(refused());
+    };
+    let upgraded = match compared.verdict {
+        Verdict::RightButOutdated => {
+            let hash = engine.hasher.hash(password::normalise(candidate), engine.rng.bytes()).await;
+            Some(failures.judged(engine, tenant, hash).await?)
+        }
         _ => None,
     };
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let identity = begin(engine, tenant, identity, failures, upgraded, new.clone()).await?.ok_or_else(refused)?;
     session::token(engine, tenant, &new, &identity)
+}
+
+fn refused() -> Error {
+    Error::unauthorized("Invalid email or password")
+}
+
+/// An imported hash takes longer than one of ours, and longer than the comparison for an address that nobody has. As long as there is one, every refusal comes at
+/// the same time, so that none of them can be told apart.
+async fn hold_back(engine: &Engine, tenant: &Tenant, began: Instant) -> Result<()> {
+    let tenant = tenant.id;
+    if engine.db.read(move |reader| Box::pin(store::identity::holds_foreign_hash(reader, tenant))).await? {
+        engine.pause.until(began, REFUSED_AFTER).await;
+    }
+    Ok(())
 }
 
 /// Counts the try and reads the login, in one transaction.

@@ -204,12 +204,29 @@ async fn load(engine: &Engine, row: TenantRow) -> Result<Arc<Tenant>> {
         }
     }
     let current = current.ok_or_else(|| Error::unexpected(format!("tenant {} has no signing key", row.slug)))?;
+    let former = former(&settings)?;
+    // What is listed verifies no reset, also where it was this tenant's own a moment ago.
+    retired.retain(|key| !former.iter().any(|listed| key.algorithm() == Algorithm::Hs256 && listed.material() == key.material()));
     let publishable = api_keys
         .into_iter()
         .filter(|key| key.kind == Kind::Publishable.as_str())
         .filter_map(|key| Some((<[u8; 32]>::try_from(key.token_hash.as_slice()).ok()?, key.revoked_at)))
         .collect();
-    Ok(Arc::new(Tenant { id, slug: row.slug, hosts, settings, keys: Arc::new(TenantKeys::new(current, retired)), publishable, version: row.version }))
+    Ok(Arc::new(Tenant {
+        id,
+        slug: row.slug,
+        hosts,
+        settings,
+        keys: Arc::new(TenantKeys { current, retired, former }),
+        publishable,
+        version: row.version,
+    }))
+}
+
+/// The keys of the former secrets. No token names them, so they have no id.
+fn former(settings: &TenantSettings) -> Result<Vec<SigningKey>> {
+    let secrets = settings.tokens.former_secrets.iter();
+    secrets.map(|secret| SigningKey::from_parts(KeyId(ulid::Ulid::nil()), Algorithm::Hs256, secret.expose().as_bytes())).collect()
 }
 
 fn unseal_settings(engine: &Engine, id: TenantId, sealed: &[u8]) -> Result<TenantSettings> {
@@ -317,6 +334,9 @@ fn draft(engine: &Engine, settings: &TenantSettings, existing: Option<&Tenant>) 
         (Algorithm::Hs256, None) => return Err(Error::invalid(format!("tenant {}: tokens.secret is required for HS256", settings.slug))),
         (Algorithm::EdDsa, _) => None,
     };
+    if settings.tokens.former_secrets.iter().any(|secret| secret.expose().is_empty()) {
+        return Err(Error::invalid(format!("tenant {}: tokens.former_secrets holds an empty one", settings.slug)));
+    }
     let keep_key = existing.is_some_and(|tenant| match &wanted {
         Some(secret) => tenant.keys.current.algorithm() == Algorithm::Hs256 && tenant.keys.current.material() == secret.as_slice(),
         None => tenant.keys.current.algorithm() == Algorithm::EdDsa,

@@ -5,15 +5,21 @@ use super::{Reader, Tx, statements};
 use crate::error::{Error, Result};
 use crate::model::customer::{Customer, Search};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId};
+use crate::model::time::Timestamp;
 
 statements! {
     INSERT = "INSERT INTO customers (tenant_id, id, email, email_key, has_account, company_name, first_name, last_name, phone, metadata, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
-        ON CONFLICT (tenant_id, email_key, has_account) WHERE deleted_at IS NULL DO NOTHING";
+        ON CONFLICT DO NOTHING";
     BY_SESSION = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at,
         EXISTS (SELECT 1 FROM customer_addresses a WHERE a.tenant_id = c.tenant_id AND a.customer_id = c.id)
         FROM sessions s JOIN customers c ON c.tenant_id = s.tenant_id
         WHERE s.tenant_id = $1 AND s.id = $2 AND s.identity_id = $3 AND s.ended_at IS NULL AND s.expires_at > $5 AND c.id = $4 AND c.deleted_at IS NULL";
+    BY_LOGIN = "SELECT c.id, c.email, c.company_name, c.first_name, c.last_name, c.phone, c.metadata, c.has_account, c.created_at, c.updated_at, c.deleted_at,
+        EXISTS (SELECT 1 FROM customer_addresses a WHERE a.tenant_id = c.tenant_id AND a.customer_id = c.id)
+        FROM identities i JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.actor_id
+        WHERE i.tenant_id = $1 AND i.id = $2 AND i.actor_type = 'customer' AND (i.sessions_ended_at IS NULL OR i.sessions_ended_at < $4)
+        AND c.id = $3 AND c.deleted_at IS NULL";
     BY_ADDRESS = "SELECT id FROM customers WHERE tenant_id = $1 AND email_key = $2 AND has_account = 1 AND deleted_at IS NULL";
     LOCK = "UPDATE customers SET updated_at = $3 WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING id, email, company_name, first_name, last_name, phone, metadata, has_account, created_at, updated_at, deleted_at";
@@ -71,7 +77,7 @@ fn metadata(customer: &Customer) -> Val {
     customer.metadata.as_ref().map(|m| serde_json::Value::Object(m.clone()).to_string()).into()
 }
 
-/// False: the tenant has a live customer with this address and this kind of account. Its id begins with the time at which it was made, by which lists go.
+/// False: the tenant has a live customer with this address and this kind of account, or one with this id. Its id begins with the time at which it was made, by which lists go.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, customer: &Customer, email_key: &str) -> Result<bool> {
     let values = [
         tenant.into(),
@@ -137,6 +143,11 @@ pub async fn with_addresses_between(reader: &mut Reader, tenant: TenantId, first
 pub async fn by_session(reader: &mut Reader, tenant: TenantId, session: SessionId, identity: IdentityId, id: CustomerId) -> Result<Option<Signed>> {
     let now = reader.now();
     reader.one(BY_SESSION, &[tenant.into(), session.into(), identity.into(), id.into(), now.into()]).await
+}
+
+/// The customer, if it is that identity's and the identity's sessions were not ended since `issued_at`: for a token that no session row knows.
+pub async fn by_login(reader: &mut Reader, tenant: TenantId, identity: IdentityId, id: CustomerId, issued_at: Timestamp) -> Result<Option<Signed>> {
+    reader.one(BY_LOGIN, &[tenant.into(), identity.into(), id.into(), issued_at.into()]).await
 }
 
 /// The customer with an account who has this address in its look-up form.

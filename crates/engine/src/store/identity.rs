@@ -8,10 +8,11 @@ use super::{Reader, Tx, statements};
 use crate::error::Result;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::{IdentityId, JobId, TenantId};
+use crate::model::time::Timestamp;
 
 statements! {
     INSERT = "INSERT INTO identities (tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, proven_at, user_metadata, actor_id, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT (tenant_id, actor_type, provider, issuer, entity_id) DO NOTHING";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT DO NOTHING";
     BY_KEY = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities
         WHERE tenant_id = $1 AND actor_type = $2 AND provider = $3 AND issuer = $4 AND entity_id = $5";
     BY_ID = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities WHERE tenant_id = $1 AND id = $2";
@@ -33,6 +34,10 @@ statements! {
     LOCK_ACTOR = "UPDATE identities SET updated_at = $4 WHERE tenant_id = $1 AND actor_type = $2 AND actor_id = $3";
     REMOVE = "DELETE FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND actor_id = $4";
     LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
+    // The condition of the index `identities_foreign`, word for word.
+    FOREIGN_HASH = "SELECT id FROM identities WHERE tenant_id = $1 AND substr(password_hash, 1, 10) <> '$argon2id$' LIMIT 1";
+    STANDS = "SELECT id FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND ($4 = '' OR actor_id = $4)
+        AND (sessions_ended_at IS NULL OR sessions_ended_at < $5)";
 }
 
 impl FromRow for Identity {
@@ -55,7 +60,7 @@ impl FromRow for Identity {
     }
 }
 
-/// False: the login exists already.
+/// False: the login exists already, or another has its id.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, identity: &Identity) -> Result<bool> {
     let now = tx.now();
     let values = [
@@ -108,6 +113,18 @@ pub async fn set_password(tx: &mut Tx, tenant: TenantId, id: IdentityId, hash: &
 pub async fn replace_hash(tx: &mut Tx, tenant: TenantId, id: IdentityId, old: &str, new: &str) -> Result<bool> {
     let now = tx.now();
     Ok(tx.exec(REPLACE_HASH, &[tenant.into(), id.into(), old.into(), new.into(), now.into()]).await? == 1)
+}
+
+/// Whether any login of the tenant has a password hash that is not Argon2id.
+pub async fn holds_foreign_hash(reader: &mut Reader, tenant: TenantId) -> Result<bool> {
+    Ok(reader.one::<(String,)>(FOREIGN_HASH, &[tenant.into()]).await?.is_some())
+}
+
+/// Whether a token that no session row knows, issued at `issued_at` for this login and actor (empty: none yet), is still good: the login exists, is this actor's,
+/// and its sessions were not ended since.
+pub async fn stands(reader: &mut Reader, tenant: TenantId, id: IdentityId, actor: &ActorType, actor_id: &str, issued_at: Timestamp) -> Result<bool> {
+    let values = [tenant.into(), id.into(), actor.as_str().into(), actor_id.into(), issued_at.into()];
+    Ok(reader.one::<(String,)>(STANDS, &values).await?.is_some())
 }
 
 /// Gives a login without an actor to `actor_id`, with the address and password of `new`. `None`: there is no such login, or it has an actor.

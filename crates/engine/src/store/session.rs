@@ -20,6 +20,8 @@ statements! {
     END = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND id = $2 AND identity_id = $3 AND ended_at IS NULL AND expires_at > $4";
     END_OTHERS = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND identity_id = $2 AND id <> $3 AND ended_at IS NULL";
     END_ALL = "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND ended_at IS NULL";
+    // Never back: a clock that was set back must not revive a token.
+    NOTE_END = "UPDATE identities SET sessions_ended_at = CASE WHEN sessions_ended_at > $3 THEN sessions_ended_at ELSE $3 END WHERE tenant_id = $1 AND id = $2";
     SWEEP = "DELETE FROM sessions WHERE tenant_id = $1 AND id IN (SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
 }
 
@@ -97,15 +99,24 @@ pub async fn end(tx: &mut Tx, tenant: TenantId, id: SessionId, identity: Identit
     Ok(tx.exec(END, &[tenant.into(), id.into(), identity.into(), now.into()]).await? == 1)
 }
 
-/// Ends every session of the identity but `kept`; how many there were.
+/// Ends every session of the identity but `kept`, and every token of it that has none; how many sessions there were.
 pub async fn end_others(tx: &mut Tx, tenant: TenantId, identity: IdentityId, kept: SessionId) -> Result<u64> {
     let now = tx.now();
+    note_end(tx, tenant, identity).await?;
     tx.exec(END_OTHERS, &[tenant.into(), identity.into(), kept.into(), now.into()]).await
 }
 
-/// Ends every session of the identity; how many there were.
+/// Ends every token of the identity that has no session.
+pub async fn note_end(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<()> {
+    let now = tx.now();
+    tx.exec(NOTE_END, &[tenant.into(), identity.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// Ends every session of the identity, and every token of it that has none; how many sessions there were.
 pub async fn end_all(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<u64> {
     let now = tx.now();
+    note_end(tx, tenant, identity).await?;
     tx.exec(END_ALL, &[tenant.into(), identity.into(), now.into()]).await
 }
 

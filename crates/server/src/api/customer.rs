@@ -79,7 +79,8 @@ pub async fn update(
     Ok(envelope(updated, selection))
 }
 
-fn profile(fields: &mut Fields) -> Profile {
+/// What a customer may say of itself.
+pub fn profile(fields: &mut Fields) -> Profile {
     Profile {
         company_name: fields.text("company_name"),
         first_name: fields.text("first_name"),

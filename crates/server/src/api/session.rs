@@ -44,8 +44,9 @@ pub async fn end_current(
     AnyLogin(caller): AnyLogin,
     cookie: SessionCookie,
 ) -> Result<Response, ApiError> {
-    let id = caller.session;
-    end(&app, &tenant, &caller, &cookie, Which::One(id), json!({ "id": id.to_string(), "object": "session", "deleted": true })).await
+    // A token of a former secret has no session of its own to name.
+    let id = caller.session.map_or_else(|| "current".to_owned(), |id| id.to_string());
+    end(&app, &tenant, &caller, &cookie, Which::Own, json!({ "id": id, "object": "session", "deleted": true })).await
 }
 
 /// `DELETE /auth/sessions`: all others; with `?all=true` the caller's own, too.
@@ -65,7 +66,11 @@ pub async fn end_several(
 async fn end(app: &App, tenant: &CurrentTenant, caller: &Caller, cookie: &SessionCookie, which: Which, body: Value) -> Result<Response, ApiError> {
     session::end(&app.engine, &tenant.0, caller, which).await?;
     let mut response = Json(body).into_response();
-    let own = which == Which::All || which == Which::One(caller.session);
+    let own = match which {
+        Which::Own | Which::All => true,
+        Which::One(id) => Some(id) == caller.session,
+        Which::Others => false,
+    };
     if own && cookie.shown.is_some() {
         response.headers_mut().append(SET_COOKIE, cookie.clear()?);
     }

@@ -34,6 +34,6 @@ pub async fn end(
     CookieLogin(caller): CookieLogin,
     cookie: SessionCookie,
 ) -> Result<WithCookie, ApiError> {
-    session::end(&app.engine, &tenant, &caller, Which::One(caller.session)).await?;
+    session::end(&app.engine, &tenant, &caller, Which::Own).await?;
     Ok(([(SET_COOKIE, cookie.clear()?)], Json(json!({ "success": true }))))
 }

@@ -1,6 +1,7 @@
 //! Commands. Each parses, calls one operation and prints: results to stdout, everything else to stderr.
 
 mod check;
+mod customer;
 mod dev;
 mod key;
 mod openapi;
@@ -39,6 +40,8 @@ enum Command {
     Check(check::Check),
     /// Creates, lists, shows and disables tenants.
     Tenant(tenant::TenantCommand),
+    /// Imports customers.
+    Customer(customer::CustomerCommand),
     /// Creates members of a shop's staff.
     User(user::UserCommand),
     /// Creates, lists and revokes API keys.
@@ -118,6 +121,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(file) => serve::run(file).await,
         Command::Check(command) => command.run(),
         Command::Tenant(command) => command.run().await,
+        Command::Customer(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Provider(command) => command.run().await,

@@ -22,6 +22,7 @@ pub fn give() -> Operation {
     )
     .answers_with(Answer { status: 200, description: "What the token says, and the cookie.", media: Some(media), headers: &["Set-Cookie"] })
     .fails(&[&fault::ORIGIN_REFUSED])
+    .fails(&[&fault::BUDGET_SPENT])
 }
 
 /// `DELETE /auth/session`.
@@ -81,7 +82,11 @@ fn ended(operation: Operation) -> Operation {
 
 /// `DELETE /auth/sessions/current`.
 pub fn end_current() -> Operation {
-    ended(Operation::new(AUTH, "End the Current Session", "Signs out whoever has a token and no cookie."))
+    ended(Operation::new(
+        AUTH,
+        "End the Current Session",
+        "Signs out whoever has a token and no cookie. The id is current for a token of a former secret.",
+    ))
 }
 
 /// `DELETE /auth/sessions/{id}`.

@@ -1,8 +1,8 @@
 //! `/auth/token/refresh`.
 
-use super::AUTH;
 use super::operation::Operation;
 use super::schema::token_envelope;
+use super::{AUTH, fault};
 
 pub fn refresh() -> Operation {
     let (schema, example) = token_envelope();
@@ -12,4 +12,5 @@ pub fn refresh() -> Operation {
         "A new token of the same session, from what its login is now: the way to a token with a customer's id after Create Customer.",
     )
     .answers(200, "The new token; the old one stays good until it expires.", schema, example)
+    .fails(&[&fault::BUDGET_SPENT])
 }

@@ -56,13 +56,14 @@ fn wrong_words_are_wrong_usage() {
 
 #[test]
 fn every_command_takes_the_configuration_and_misses_it_in_words() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["serve"],
         &["tenant", "create", "acme"],
         &["tenant", "list"],
         &["tenant", "show", "acme"],
         &["tenant", "disable", "acme"],
         &["user", "create", "--tenant", "acme", "--email", "ann@example.com", "--password", "a-password-99"],
+        &["customer", "import", "--tenant", "acme", "customers.jsonl"],
         &["key", "create", "--tenant", "acme", "--type", "secret"],
         &["key", "list", "--tenant", "acme"],
     ];

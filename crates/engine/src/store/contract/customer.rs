@@ -23,6 +23,7 @@ each_db! {
     customers_are_listed_in_the_order_of_their_ids
     customers_are_found_by_their_addresses
     of_many_who_come_and_go_as_many_are_counted_as_stay
+    a_profile_is_read_by_its_login_until_the_sessions_are_ended
 }
 
 fn sample(f: &Fixture, id: CustomerId) -> &'static Customer {
@@ -294,4 +295,24 @@ async fn of_many_who_come_and_go_as_many_are_counted_as_stay(f: &Fixture) {
     .await;
     let live = f.count("SELECT COUNT(*) FROM customers WHERE deleted_at IS NULL").await;
     assert_eq!(look!(f, |r| customer::count(r, acme).await), live);
+}
+
+async fn a_profile_is_read_by_its_login_until_the_sessions_are_ended(f: &Fixture) {
+    let (acme, other, now) = (f.acme, f.other, f.clock.now());
+    let (ann, bob, me) = (f.identity("ann").await, f.identity("bob").await, inserted(f).await.id);
+    let found = async |tenant, login, id, at| look!(f, |r| customer::by_login(r, tenant, login, id, at).await).map(|found| found.customer.id);
+    assert_eq!(found(acme, ann, me, now).await, None, "not linked");
+    commit!(f, |tx| crate::store::identity::link(tx, acme, ann, Box::leak(me.bare().into_boxed_str())).await);
+    assert_eq!(found(acme, ann, me, now).await, Some(me));
+    assert_eq!(found(other, ann, me, now).await, None, "another tenant's");
+    assert_eq!(found(acme, bob, me, now).await, None, "another login's");
+    assert_eq!(found(acme, ann, CustomerId(acme.0), now).await, None, "another customer");
+    commit!(f, |tx| session::end_all(tx, acme, ann).await);
+    assert_eq!(found(acme, ann, me, now).await, None, "ended");
+    assert_eq!(found(acme, ann, me, now.after(SECOND)).await, Some(me), "issued since");
+    commit!(f, |tx| tx.exec("UPDATE identities SET actor_type = 'user' WHERE tenant_id = $1", &[acme.into()]).await);
+    assert_eq!(found(acme, ann, me, now.after(SECOND)).await, None, "no customer's login");
+    commit!(f, |tx| tx.exec("UPDATE identities SET actor_type = 'customer' WHERE tenant_id = $1", &[acme.into()]).await);
+    delete(f, me).await;
+    assert_eq!(found(acme, ann, me, now.after(SECOND)).await, None, "deleted");
 }

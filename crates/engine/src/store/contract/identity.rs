@@ -7,7 +7,7 @@ use crate::model::identity::ActorType;
 use crate::model::ids::{IdentityId, JobId};
 use crate::ports::clock::Clock;
 use crate::ports::rng::Rng;
-use crate::store::identity;
+use crate::store::{identity, session};
 
 each_db! {
     r1_a_login_is_unique_within_its_tenant
@@ -26,6 +26,9 @@ each_db! {
     what_a_provider_tells_is_kept_and_the_key_stays
     r102_only_an_unproven_password_is_taken
     the_logins_of_an_actor_are_its_own
+    a_foreign_hash_is_found_until_it_is_replaced
+    a_token_without_a_session_stands_for_its_own_login_until_sessions_are_ended
+    an_id_that_is_taken_is_no_error
 }
 
 async fn r1_a_login_is_unique_within_its_tenant(f: &Fixture) {
@@ -245,4 +248,54 @@ async fn the_logins_of_an_actor_are_its_own(f: &Fixture) {
     assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &ActorType::new("user"), "one").await), "another kind of actor's");
     assert!(commit!(f, |tx| identity::remove(tx, acme, second, &customer(), "one").await));
     assert_eq!(ids(look!(f, |r| identity::of_actor(r, acme, &customer(), "one").await)), [ann]);
+}
+
+async fn a_foreign_hash_is_found_until_it_is_replaced(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let (ann, bob) = (f.identity("ann").await, f.identity("bob").await);
+    let holds = async |tenant| look!(f, |r| identity::holds_foreign_hash(r, tenant).await);
+    assert!(holds(acme).await, "the fixture's is none of ours");
+    assert!(!holds(other).await);
+    commit!(f, |tx| identity::set_password(tx, acme, ann, "$argon2id$v=19$x").await);
+    assert!(holds(acme).await, "bob's");
+    assert!(commit!(f, |tx| identity::replace_hash(tx, acme, bob, "hash", "$argon2id$v=19$y").await));
+    assert!(!holds(acme).await);
+    commit!(f, |tx| tx.exec("UPDATE identities SET password_hash = NULL WHERE tenant_id = $1", &[acme.into()]).await);
+    assert!(!holds(acme).await, "no password is none of a foreign format");
+}
+
+async fn a_token_without_a_session_stands_for_its_own_login_until_sessions_are_ended(f: &Fixture) {
+    let (acme, other, start) = (f.acme, f.other, f.clock.now());
+    let (ann, bob) = (f.identity("ann").await, f.identity("bob").await);
+    assert!(commit!(f, |tx| identity::link(tx, acme, ann, "one").await));
+    let customer = ActorType::customer;
+    let stands = async |tenant, id, actor: ActorType, actor_id: &'static str, at| {
+        let actor: &'static ActorType = Box::leak(Box::new(actor));
+        look!(f, |r| identity::stands(r, tenant, id, actor, actor_id, at).await)
+    };
+    assert!(stands(acme, ann, customer(), "one", start).await && stands(acme, ann, customer(), "", start).await);
+    assert!(!stands(other, ann, customer(), "one", start).await, "another tenant's");
+    assert!(!stands(acme, ann, ActorType::new("user"), "one", start).await, "another kind of actor's");
+    assert!(!stands(acme, ann, customer(), "two", start).await, "another actor's");
+    assert!(!stands(acme, bob, customer(), "one", start).await, "another login's");
+    assert!(!stands(acme, IdentityId(acme.0), customer(), "", start).await, "nobody's");
+    f.clock.advance(MINUTE);
+    commit!(f, |tx| session::end_all(tx, other, ann).await);
+    commit!(f, |tx| session::end_all(tx, acme, bob).await);
+    assert!(stands(acme, ann, customer(), "one", start).await, "others' were ended");
+    let ended = f.clock.now();
+    commit!(f, |tx| session::end_all(tx, acme, ann).await);
+    assert!(!stands(acme, ann, customer(), "one", start).await && !stands(acme, ann, customer(), "one", ended).await);
+    assert!(stands(acme, ann, customer(), "one", ended.after(MINUTE)).await, "issued since");
+    // A clock that was set back revives nothing.
+    let Clock::Frozen(micros) = &f.clock else { panic!("the clock runs") };
+    micros.fetch_sub(30_000_000, Ordering::SeqCst);
+    commit!(f, |tx| session::end_all(tx, acme, ann).await);
+    assert!(!stands(acme, ann, customer(), "one", ended).await);
+}
+
+async fn an_id_that_is_taken_is_no_error(f: &Fixture) {
+    let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
+    assert!(!commit!(f, |tx| identity::insert(tx, acme, &login(ann, key("bob"), "bob", "hash")).await));
+    assert!(commit!(f, |tx| identity::insert(tx, other, &login(ann, key("bob"), "bob", "hash")).await), "another tenant's ids are its own");
 }

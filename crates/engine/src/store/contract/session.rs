@@ -1,13 +1,15 @@
 //! Sessions: live until they end or expire, and only in their tenant.
 
 use super::{ALMOST, Fixture, SECOND};
+use crate::model::identity::ActorType;
 use crate::model::ids::{IdentityId, SessionId};
-use crate::store::session;
+use crate::store::{identity, session};
 
 each_db! {
     a_session_lives_in_its_tenant
     r68_a_session_dies_at_its_end
     r56_ending_all_ends_the_live_ones_of_one_identity
+    every_end_of_several_ends_the_tokens_without_a_session
     a_cookie_finds_its_live_session_in_its_tenant
     a_new_cookie_takes_the_place_of_the_old_one
     r65_the_session_that_is_replaced_in_a_browser_ends
@@ -56,6 +58,26 @@ async fn r56_ending_all_ends_the_live_ones_of_one_identity(f: &Fixture) {
         assert_eq!(look!(f, |r| session::find(r, acme, id).await).map(|row| row.identity), live);
     }
     assert_eq!(commit!(f, |tx| session::end_all(tx, acme, ann).await), 0, "what has ended is not ended again");
+}
+
+async fn every_end_of_several_ends_the_tokens_without_a_session(f: &Fixture) {
+    let (acme, other, actor) = (f.acme, f.other, &*Box::leak(Box::new(ActorType::customer())));
+    let (ann, bob) = (f.identity("ann").await, f.identity("bob").await);
+    let kept = begin(f, ann).await;
+    for way in 0..3 {
+        let issued = f.clock.now();
+        let stands = async |login| look!(f, |r| identity::stands(r, acme, login, actor, "", issued).await);
+        commit!(f, |tx| session::note_end(tx, other, ann).await);
+        assert!(stands(ann).await, "another tenant's");
+        match way {
+            0 => commit!(f, |tx| session::note_end(tx, acme, ann).await),
+            1 => assert_eq!(commit!(f, |tx| session::end_others(tx, acme, ann, kept).await), 0),
+            _ => assert_eq!(commit!(f, |tx| session::end_all(tx, acme, ann).await), 1),
+        }
+        assert!(!stands(ann).await && stands(bob).await, "{way}");
+        assert_eq!(look!(f, |r| session::live(r, acme, kept).await).is_some(), way < 2);
+        f.clock.advance(SECOND);
+    }
 }
 
 async fn a_sweep_takes_what_has_expired(f: &Fixture) {

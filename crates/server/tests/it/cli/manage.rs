@@ -1,6 +1,7 @@
 //! `vestibule tenant`, `key` and `user`: also while a server runs on the same file, which knows of it within a second.
 
 use serde_json::{Value, json};
+use vestibule_engine::testing::medusa_hash;
 
 use super::{ACME, LOCAL, PUBLIC, config};
 use crate::support::app::{ADDRESS, PASSWORD, publishable_key};
@@ -220,4 +221,68 @@ async fn a_provider_that_is_added_beside_a_running_server_works_within_a_second(
     let unfinished = desk.run(&["provider", "set", "--tenant", "globex", "login", "--settings", file]).expect(2);
     assert!(unfinished.stderr.contains("the provider login: issuer is missing"), "{}", unfinished.stderr);
     desk.run(&["provider", "remove", "--tenant", "globex", "nobody"]).expect(1);
+}
+
+#[tokio::test]
+async fn customers_of_medusa_are_imported_beside_a_running_server() {
+    let desk = Desk::new(&config(LOCAL, ACME));
+    let server = desk.serve();
+    let hash = medusa_hash("an-Old-pass-8").unwrap();
+    let ann = json!({"id": "cus_01JD00000000000000000000C1", "auth_identity_id": "authid_01JD00000000000000000000A1", "email": ADDRESS,
+        "password_hash": hash, "first_name": "Ann", "last_name": null, "metadata": {"vip": true}});
+    let with = |name: &str, value: Value| {
+        let mut line = ann.clone();
+        line[name] = value;
+        line.to_string()
+    };
+    let without = |name: &str| {
+        let mut line = ann.clone();
+        line.as_object_mut().unwrap().shift_remove(name);
+        line.to_string()
+    };
+    let (bent, argon2) = (format!("A{}", &hash[1..]), "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA");
+    let lines = [
+        (ann.to_string(), None),
+        (String::new(), None),
+        ("{".to_owned(), Some("it is no JSON")),
+        ("[]".to_owned(), Some("Field '' is required")),
+        (without("id"), Some("Field 'id' is required")),
+        (without("email"), Some("Field 'email' is required")),
+        (with("id", json!("cus_1")), Some("id is no id of Medusa's")),
+        (with("id", json!("01JD00000000000000000000C2")), Some("id is no id of Medusa's")),
+        (with("id", json!("cus_01jd00000000000000000000c2")), Some("id is no id of Medusa's")),
+        (with("id", json!("cus_ZZZZZZZZZZZZZZZZZZZZZZZZZZ")), Some("id is no id of Medusa's")),
+        (with("auth_identity_id", json!("cus_01JD00000000000000000000C2")), Some("auth_identity_id is no id of Medusa's")),
+        (with("email", json!("a@b@c")), Some("")),
+        (with("password_hash", json!(bent)), Some("password_hash is none of Medusa's")),
+        (with("password_hash", json!(argon2)), Some("password_hash is none of Medusa's")),
+        (with("first_name", json!("x".repeat(1001))), Some("Value for field 'first_name' too big")),
+        (with("metadata", json!({"a": "x".repeat(17_000)})), Some("Value for field 'metadata' too big")),
+        (with("pasword_hash", json!("x")), Some("Unrecognized fields: 'pasword_hash'")),
+        (with("id", json!("cus_01JD00000000000000000000C2")), Some("another login has its address")),
+        (json!({"id": "cus_01JD00000000000000000000C3", "email": "bob@example.com"}).to_string(), None),
+    ];
+    let texts: Vec<&str> = lines.iter().map(|(line, _)| line.as_str()).collect();
+    let file = desk.write("customers.jsonl", texts.join("\n"));
+    let import = ["customer", "import", "--tenant", "acme", "--json", file.to_str().unwrap()];
+    let ended = desk.run(&import).expect(1);
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&told["imported"], &told["present"]), (&json!(2), &json!(0)), "{told}");
+    let expected: Vec<(usize, &str)> = (1..).zip(&lines).filter_map(|(number, (_, why))| Some((number, (*why)?))).collect();
+    let refused = told["refused"].as_array().unwrap();
+    assert_eq!(refused.len(), expected.len(), "{told}");
+    for ((number, why), one) in expected.into_iter().zip(refused) {
+        assert!(one["line"] == number && text(&one["reason"]).contains(why), "{number} {why}: {one}");
+        assert!(ended.stderr.contains(&format!("line {number}: ")), "{}", ended.stderr);
+    }
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("c2NyeXB0"), "no hash is told");
+    let shop = server.shop("acme.localhost", "");
+    let token = shop.sign_in(ADDRESS, "an-Old-pass-8").await.expect_status(200).token();
+    assert_eq!(claims(&token)["actor_id"], "cus_01JD00000000000000000000C1");
+    // Once more: what is there stays.
+    std::fs::write(&file, [texts[0], texts[18]].join("\n")).unwrap();
+    let again = desk.run(&["customer", "import", "--tenant", "acme", file.to_str().unwrap()]).expect(0);
+    assert_eq!(again.stdout, "imported 0, there already 2, refused 0\n");
+    desk.run(&["customer", "import", "--tenant", "nobody", file.to_str().unwrap()]).expect_words(1, &["There is no tenant `nobody`"]);
+    desk.run(&["customer", "import", "--tenant", "acme", "nowhere.jsonl"]).expect_words(2, &["nowhere.jsonl", "No such file"]);
 }
