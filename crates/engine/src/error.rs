@@ -73,6 +73,13 @@ impl Error {
         Self { retry_after: Some(retry_after), ..Self::new(Code::TooManyRequests, "Too many requests. Please try again later.") }
     }
 
+    /// Another request is at the same thing; the caller may try again.
+    #[must_use]
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(Code::Conflict, "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.")
+            .with_detail(detail)
+    }
+
     /// Load is shed or the database is away: worth a retry in a second.
     #[must_use]
     pub fn busy(detail: impl Into<String>) -> Self {

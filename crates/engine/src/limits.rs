@@ -22,6 +22,10 @@ const DAY: i64 = 86_400;
 /// Most failed sign-ins in a row for one address. Source: NIST SP 800-63B, on rate limiting.
 const MOST_IN_A_ROW: u32 = 100;
 
+/// New idempotency keys an hour: more than any other budget of a client lets it use.
+const KEYS_PER_CALLER: u32 = 4_000;
+const KEYS_PER_TENANT: u32 = 50_000;
+
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -37,6 +41,9 @@ pub enum Limit {
     CustomerUpdates,
     ResetsPerClient,
     ResetsPerIdentifier,
+    /// New idempotency keys per caller, or on a public route per client. Each takes a row for a day, so without a budget a stranger could fill the disk.
+    KeysPerCaller,
+    KeysPerTenant,
 }
 
 impl Limit {
@@ -51,6 +58,8 @@ impl Limit {
             Self::CustomerUpdates => "customer_updates",
             Self::ResetsPerClient => "resets_per_client",
             Self::ResetsPerIdentifier => "resets_per_identifier",
+            Self::KeysPerCaller => "keys_per_caller",
+            Self::KeysPerTenant => "keys_per_tenant",
         }
     }
 
@@ -66,6 +75,8 @@ impl Limit {
             Self::CustomerUpdates => (limits.customer_updates, HOUR, [HOUR; 2]),
             Self::ResetsPerClient => (limits.resets_per_client, HOUR, [HOUR; 2]),
             Self::ResetsPerIdentifier => (limits.resets_per_identifier, HOUR, [HOUR; 2]),
+            Self::KeysPerCaller => (KEYS_PER_CALLER, HOUR, [HOUR; 2]),
+            Self::KeysPerTenant => (KEYS_PER_TENANT, HOUR, [HOUR; 2]),
         };
         let micros = |seconds: i64| seconds * 1_000_000;
         limit::Budget { most: most.into(), window: micros(window_s), second_window: micros(later_s[0]), later_window: micros(later_s[1]) }

@@ -108,6 +108,14 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What every 401 carries.
+pub fn challenge(response: &mut Response, message: &str) {
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    if message == "Unauthorized" {
+        response.extensions_mut().insert(PlainUnauthorized);
+    }
+}
+
 /// Says the failure to the log, and in headers what the body alone does not.
 fn engine_error(e: &Error, mut response: Response) -> Response {
     let status = response.status();
@@ -120,10 +128,7 @@ fn engine_error(e: &Error, mut response: Response) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
     if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        if e.message == "Unauthorized" {
-            response.extensions_mut().insert(PlainUnauthorized);
-        }
+        challenge(&mut response, &e.message);
     }
     if e.code == Code::Conflict {
         response.extensions_mut().insert(Retryable);

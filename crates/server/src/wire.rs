@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use url::Url;
@@ -21,6 +21,7 @@ use crate::error::{ApiError, PlainUnauthorized, Retryable};
 use crate::extract::App;
 use crate::extract::body;
 use crate::extract::client::Peer;
+use crate::extract::idempotency::{KEY, Keeper};
 use crate::extract::known::Known;
 use crate::extract::tenant::resolve;
 
@@ -108,10 +109,19 @@ impl Wire {
         } else {
             body
         };
-        let work = AssertUnwindSafe(self.router.clone().oneshot(Request::from_parts(parts, body))).catch_unwind();
+        let keeper = Keeper::of(&self.app, &mut parts);
+        let answer = self.router.clone().oneshot(Request::from_parts(parts, body));
+        let work = AssertUnwindSafe(async {
+            let Ok(response) = answer.await;
+            match keeper {
+                Some(keeper) => keeper.keep(response).await,
+                None => response,
+            }
+        })
+        .catch_unwind();
         let outcome = if changes { self.tasks.spawn(work).await.ok() } else { Some(work.await) };
         let response = match outcome {
-            Some(Ok(Ok(response))) => response,
+            Some(Ok(response)) => response,
             _ => ApiError::from(Error::unexpected("a handler panicked")).into_response(),
         };
         let response = asked.known.answer(response).await;
@@ -183,23 +193,23 @@ impl Asked {
             headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned(),
             known: if cors { Known::of(method, headers) } else { Known::default() },
             wants_json: wants_json(headers),
-            idempotency_key: headers.get("idempotency-key").cloned(),
+            idempotency_key: headers.get(KEY).cloned(),
             https: !server.is_local(),
         }
     }
 
     fn finish(mut self, app: &App, mut response: Response) -> Response {
         if response.extensions().get::<PlainUnauthorized>().is_some() && !self.wants_json {
-            let challenge = response.headers().get(header::WWW_AUTHENTICATE).cloned();
-            response = (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
-            response.headers_mut().extend(challenge.map(|c| (header::WWW_AUTHENTICATE, c)));
+            *response.body_mut() = Body::from("Unauthorized");
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         if response.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
         }
         if response.extensions().get::<Retryable>().is_some() {
             let key = self.idempotency_key.take().or_else(|| HeaderValue::from_str(&app.engine.rng.uuid()).ok());
-            response.headers_mut().extend(key.map(|k| (HeaderName::from_static("idempotency-key"), k)));
+            response.headers_mut().extend(key.map(|k| (KEY, k)));
         }
         let preflight = response.extensions().get::<Preflight>().is_some();
         self.cors(response.headers_mut(), preflight);

@@ -235,6 +235,25 @@ CREATE TABLE limits (
 );
 CREATE INDEX limits_by_end ON limits (tenant_id, resets_at);
 
+-- Requests that name an Idempotency-Key, and their answers.
+CREATE TABLE idempotency_keys (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    -- Keyed hash of caller, method, path and the client's key: the key itself rests nowhere.
+    id BYTEA NOT NULL,
+    -- Keyed hash of the query and the body.
+    request BYTEA NOT NULL,
+    -- Who is answering, and until when nobody else may.
+    lease TEXT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    -- Sealed under a key that needs the client's: without it nobody reads this.
+    answer BYTEA,
+    -- The session of the token in the answer.
+    session_id TEXT,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX idempotency_keys_by_end ON idempotency_keys (tenant_id, expires_at);
+
 CREATE TABLE jobs (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
     id TEXT NOT NULL,

@@ -108,15 +108,21 @@ impl MasterKey {
 
     /// A tag over `parts` under a key of `tenant` for `purpose`: HMAC-SHA256. The caller keeps the parts apart.
     #[must_use]
-    pub fn authenticate(&self, purpose: &str, tenant: TenantId, parts: &[&str]) -> [u8; 32] {
+    pub fn authenticate(&self, purpose: &str, tenant: TenantId, parts: &[impl AsRef<[u8]>]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, Zeroizing::new(self.derive(purpose, tenant)).as_slice());
         let mut context = hmac::Context::with_key(&key);
         for part in parts {
-            context.update(part.as_bytes());
+            context.update(part.as_ref());
         }
         let mut tag = [0; 32];
         tag.copy_from_slice(context.sign().as_ref());
         tag
+    }
+
+    /// A key that needs `parts` besides this one: what it seals nobody opens who does not know them, not even the holder of this key.
+    #[must_use]
+    pub fn narrowed(&self, purpose: &str, tenant: TenantId, parts: &[impl AsRef<[u8]>]) -> Self {
+        Self::of(Zeroizing::new(self.authenticate(purpose, tenant, parts)))
     }
 
     /// What stands for `subject` (an address, a client) in the rows of the limit `name`, so that no address stands there itself.
@@ -212,6 +218,22 @@ mod tests {
             *expand(&key.secret, &[b"vestibule seal v1"]),
         ];
         assert_eq!(all.iter().collect::<std::collections::HashSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn a_narrowed_key_opens_with_its_parts_alone() {
+        let narrowed = |first, purpose, n, part: &str| key(first).narrowed(purpose, tenant(n), &[part]);
+        let sealed = narrowed(1, "answer", 1, "of the client").seal(CONTEXT, b"x");
+        assert!(narrowed(1, "answer", 1, "of the client").open(CONTEXT, &sealed).is_ok());
+        for other in [
+            key(1),
+            narrowed(2, "answer", 1, "of the client"),
+            narrowed(1, "other", 1, "of the client"),
+            narrowed(1, "answer", 2, "of the client"),
+            narrowed(1, "answer", 1, ""),
+        ] {
+            assert!(other.open(CONTEXT, &sealed).is_err());
+        }
     }
 
     #[test]

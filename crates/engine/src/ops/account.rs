@@ -16,6 +16,7 @@ use crate::model::tenant::{SameAddress, Tenant};
 use crate::model::time::Timestamp;
 use crate::ops::callback::Arrived;
 use crate::ops::event::{self, Planned};
+use crate::ops::idempotency::Receipt;
 use crate::ops::session;
 use crate::provider::{Claims, emailpass};
 use crate::store::callback::HandedOver;
@@ -108,23 +109,31 @@ pub(super) fn linked_data(login: &Identity) -> Map<String, Value> {
 ///
 /// # Errors
 /// `Unexpected` if the token cannot be signed; what the database says.
-pub async fn arrive(engine: &Engine, tenant: &Arc<Tenant>, arrival: Arrival, user_agent: Option<&str>) -> Result<Arrived> {
+pub async fn arrive(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    arrival: Arrival,
+    user_agent: Option<&str>,
+    receipt: &Receipt<Arrived>,
+) -> Result<Arrived> {
     let new = session::draw(engine, tenant, user_agent);
-    let input = Arc::new((tenant.clone(), draft(engine, tenant, arrival), new.clone()));
-    let (identity, account_exists) = engine
+    let input = Arc::new((engine.clone(), tenant.clone(), draft(engine, tenant, arrival), new, receipt.clone()));
+    let arrived = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, draft, new) = &*input;
+                let (engine, tenant, draft, new, receipt) = &*input;
                 let (identity, account_exists) = settle(tx, tenant, draft).await?;
                 session::begin(tx, tenant, new, identity.id).await?;
-                Ok((identity, account_exists))
+                let arrived = Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists };
+                receipt.settle(tx, &arrived, Some(new.id())).await?;
+                Ok(arrived)
             })
         })
         .await?;
     engine.outbox.wake();
-    Ok(Arrived { token: session::token(engine, tenant, &new, &identity)?, account_exists })
+    Ok(arrived)
 }
 
 /// Stores who arrived under the one-time code with the hash `id`; the session begins when it is redeemed.

@@ -10,6 +10,7 @@ use crate::model::customer::Change;
 use crate::model::ids::{AddressId, CustomerId};
 use crate::model::tenant::Tenant;
 use crate::ops::customer::{self, WithAddresses};
+use crate::ops::idempotency::Receipt;
 use crate::store::{self, Tx};
 
 /// What is to become of an address. Ids are drawn before the transaction.
@@ -43,17 +44,30 @@ pub async fn by_id(engine: &Engine, tenant: &Tenant, customer: CustomerId, id: A
 ///
 /// # Errors
 /// `TooManyRequests` over the customer's budget, `NotFound` if the customer is gone, `InvalidData` if it has as many as it may keep.
-pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, customer: CustomerId, change: AddressChange) -> Result<WithAddresses> {
+pub async fn create(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    customer: CustomerId,
+    change: AddressChange,
+    receipt: &Receipt<WithAddresses>,
+) -> Result<WithAddresses> {
     let id = AddressId(engine.rng.ulid(engine.clock.now()));
-    run(engine, tenant, customer, Step::Create(id, change)).await
+    run(engine, tenant, customer, Step::Create(id, change), receipt).await
 }
 
 /// Changes an address.
 ///
 /// # Errors
 /// `TooManyRequests` over the customer's budget, `NotFound` if customer or address are gone, `InvalidData` if its metadata would become too big.
-pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, customer: CustomerId, id: AddressId, change: AddressChange) -> Result<WithAddresses> {
-    run(engine, tenant, customer, Step::Update(id, change)).await
+pub async fn update(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    customer: CustomerId,
+    id: AddressId,
+    change: AddressChange,
+    receipt: &Receipt<WithAddresses>,
+) -> Result<WithAddresses> {
+    run(engine, tenant, customer, Step::Update(id, change), receipt).await
 }
 
 /// Deletes an address.
@@ -61,7 +75,7 @@ pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, customer: Custom
 /// # Errors
 /// `TooManyRequests` over the customer's budget, `NotFound` if customer or address are gone.
 pub async fn delete(engine: &Arc<Engine>, tenant: &Arc<Tenant>, customer: CustomerId, id: AddressId) -> Result<WithAddresses> {
-    run(engine, tenant, customer, Step::Delete(id)).await
+    run(engine, tenant, customer, Step::Delete(id), &Receipt::none()).await
 }
 
 /// What says that a customer has no address `id`, whoever else may have one.
@@ -70,14 +84,26 @@ pub fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("Address with id: {id} was not found"))
 }
 
-async fn run(engine: &Arc<Engine>, tenant: &Arc<Tenant>, customer: CustomerId, step: Step) -> Result<WithAddresses> {
+async fn run(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    customer: CustomerId,
+    step: Step,
+    receipt: &Receipt<WithAddresses>,
+) -> Result<WithAddresses> {
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &customer.bare());
-    let input = Arc::new((tenant.clone(), budget, step));
+    let input = Arc::new((tenant.clone(), budget, step, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { run_tx(tx, &input.0, &input.1, customer, &input.2).await })
+            Box::pin(async move {
+                let outcome = run_tx(tx, &input.0, &input.1, customer, &input.2).await?;
+                if let Ok(done) = &outcome {
+                    input.3.settle(tx, done, None).await?;
+                }
+                Ok(outcome)
+            })
         })
         .await?
 }

@@ -16,6 +16,7 @@ use crate::model::ids::TenantId;
 use crate::model::provider::ProviderSettings;
 use crate::model::tenant::{CallbackCookie, Tenant, TenantSettings};
 use crate::ops::account::{self, Arrival, Page};
+use crate::ops::idempotency::Receipt;
 use crate::ops::{Client, session};
 use crate::provider::{Claims, Flow, Refusal, Returned, check};
 use crate::store;
@@ -176,18 +177,20 @@ pub struct Arrived {
 ///
 /// # Errors
 /// `Unauthorized` with the reason that the customer may know; `TooManyRequests`.
+#[expect(clippy::too_many_arguments, reason = "each is one of the things that a sign-in is bound to")]
 pub async fn arrive(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     tenant: &Arc<Tenant>,
     actor: &ActorType,
     name: &str,
     answer: &Answer,
     browser: Browser<'_>,
     origin: Option<&str>,
+    receipt: &Receipt<Arrived>,
 ) -> Result<Arrived> {
     let settings = provider(tenant, name)?;
     if let Some(code) = answer.code.as_deref().filter(|code| code.starts_with(CODE)) {
-        return redeem(engine, tenant, actor, name, code, answer, browser, origin).await;
+        return redeem(engine, tenant, actor, name, code, answer, browser, origin, receipt).await;
     }
     let state = answer.state.as_deref().and_then(State::parse).filter(|state| state.tenant == tenant.id);
     let away = match &state {
@@ -205,7 +208,7 @@ pub async fn arrive(
     }
     same_browser(tenant, away.browser.as_deref(), away.browser_required, browser)?;
     let claims = ask(engine, tenant, name, settings, &state, &away, code, answer).await?;
-    account::arrive(engine, tenant, Arrival { actor: actor.clone(), provider: name.to_owned(), claims }, browser.user_agent).await
+    account::arrive(engine, tenant, Arrival { actor: actor.clone(), provider: name.to_owned(), claims }, browser.user_agent, receipt).await
 }
 
 fn no_state() -> Error {
@@ -312,7 +315,7 @@ pub async fn arrive_shared(engine: &Engine, name: &str, answer: &Answer) -> Resu
 /// Changes a one-time code for a token, once, and for the page and the browser that it was made for.
 #[expect(clippy::too_many_arguments, reason = "each is one of the things that a code is bound to")]
 async fn redeem(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     tenant: &Arc<Tenant>,
     actor: &ActorType,
     name: &str,
@@ -320,30 +323,34 @@ async fn redeem(
     answer: &Answer,
     browser: Browser<'_>,
     origin: Option<&str>,
+    receipt: &Receipt<Arrived>,
 ) -> Result<Arrived> {
     let id = code_id(code, answer.state.as_deref().ok_or_else(no_state)?);
     let over = spend_code(engine, tenant, actor, name, id).await?.filter(|over| !is_foreign(over, origin)).ok_or_else(no_state)?;
     same_browser(tenant, over.browser.as_deref(), over.browser_required, browser)?;
     let new = session::draw(engine, tenant, browser.user_agent);
     let (tenant_id, login) = (tenant.id, over.identity);
-    let input = Arc::new((tenant.clone(), new.clone()));
-    let identity = engine
+    let input = Arc::new((engine.clone(), tenant.clone(), new, receipt.clone()));
+    let account_exists = over.account_exists;
+    let arrived = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, new) = &*input;
+                let (engine, tenant, new, receipt) = &*input;
                 // The lock orders this against the login's removal, which ends its sessions: this one would be born after.
                 if !store::identity::lock(tx, tenant_id, login).await? {
                     return Ok(None);
                 }
                 session::begin(tx, tenant, new, login).await?;
-                store::identity::by_id(tx, tenant_id, login).await
+                let Some(identity) = store::identity::by_id(tx, tenant_id, login).await? else { return Ok(None) };
+                let arrived = Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists };
+                receipt.settle(tx, &arrived, Some(new.id())).await?;
+                Ok(Some(arrived))
             })
         })
         .await?;
-    let identity = identity.ok_or_else(no_state)?;
-    Ok(Arrived { token: session::token(engine, tenant, &new, &identity)?, account_exists: over.account_exists })
+    arrived.ok_or_else(no_state)
 }
 
 async fn spend_code(engine: &Engine, tenant: &Tenant, actor: &ActorType, name: &str, id: [u8; 32]) -> Result<Option<HandedOver>> {

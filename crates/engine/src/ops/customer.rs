@@ -16,6 +16,7 @@ use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, IdentityId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Caller};
 use crate::provider::emailpass;
 use crate::store::{self, Reader, Tx};
@@ -38,7 +39,14 @@ pub async fn exists(engine: &Engine, tenant: &Tenant, email: &Email) -> Result<b
 ///
 /// # Errors
 /// `Unauthenticated` if the session has ended meanwhile, `InvalidData` if it is one already or the address is not the login's own, `NotFound` if the login is gone, `Duplicate` if another customer has the address.
-pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, email: Option<&str>, profile: Profile) -> Result<Customer> {
+pub async fn create(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    caller: &Caller,
+    email: Option<&str>,
+    profile: Profile,
+    receipt: &Receipt<Customer>,
+) -> Result<Customer> {
     may_become(caller)?;
     let tenant_id = tenant.id;
     let identity = caller.identity;
@@ -64,14 +72,15 @@ pub async fn create(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller,
     };
     customer.apply(profile.or_told(&login.user_metadata));
     let planned = event::plan(engine, tenant, EventName::CustomerCreated, id_data(id), None);
-    let input = Arc::new((tenant.clone(), caller.clone(), email, customer, planned));
+    let input = Arc::new((tenant.clone(), caller.clone(), email, customer, planned, receipt.clone()));
     let created = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, caller, email, customer, planned) = &*input;
+                let (tenant, caller, email, customer, planned, receipt) = &*input;
                 create_tx(tx, tenant, caller, email, customer, planned).await?;
+                receipt.settle(tx, customer, None).await?;
                 Ok(customer.clone())
             })
         })
@@ -186,19 +195,30 @@ pub async fn of(engine: &Engine, tenant: &Tenant, caller: Caller, wanted: bool) 
 ///
 /// # Errors
 /// `TooManyRequests` over the customer's budget, `NotFound` if the customer is gone, `InvalidData` if its metadata would become too big; then nothing is changed.
-pub async fn update(engine: &Arc<Engine>, tenant: &Arc<Tenant>, id: CustomerId, profile: Profile, wanted: bool) -> Result<WithAddresses> {
+pub async fn update(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    id: CustomerId,
+    profile: Profile,
+    wanted: bool,
+    receipt: &Receipt<WithAddresses>,
+) -> Result<WithAddresses> {
     let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &id.bare());
-    let input = Arc::new((tenant.clone(), budget, profile, planned));
+    let input = Arc::new((tenant.clone(), budget, profile, planned, receipt.clone()));
     let updated = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                match update_tx(tx, &input.0, id, &input.1, &input.2, &input.3).await? {
-                    Ok(customer) => with_addresses(tx, input.0.id, customer, wanted).await.map(Ok),
-                    Err(refusal) => Ok(Err(refusal)),
-                }
+                let (tenant, budget, profile, planned, receipt) = &*input;
+                let customer = match update_tx(tx, tenant, id, budget, profile, planned).await? {
+                    Ok(customer) => customer,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let updated = with_addresses(tx, tenant.id, customer, wanted).await?;
+                receipt.settle(tx, &updated, None).await?;
+                Ok(Ok(updated))
             })
         })
         .await??;

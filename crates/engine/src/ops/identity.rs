@@ -13,6 +13,7 @@ use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::ops::account::linked_data;
 use crate::ops::event::{self, Planned};
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Caller};
 use crate::provider::emailpass;
 use crate::store::{self, Reader, Tx};
@@ -67,17 +68,21 @@ struct Change {
 /// # Errors
 /// `Forbidden` if the caller did not sign in within ten minutes or nobody has shown the account's address to be its owner's, `NotAllowed` for a login of another kind of
 /// actor or of another account, `Unauthorized` for a token that is none, `InvalidData` if the caller has no account.
-pub async fn link(engine: &Engine, tenant: &Arc<Tenant>, caller: Caller, token: &str) -> Result<Identity> {
+pub async fn link(engine: &Engine, tenant: &Arc<Tenant>, caller: Caller, token: &str, receipt: &Receipt<Identity>) -> Result<Identity> {
     let other = session::authenticate(engine, tenant, token).await?.ok_or_else(|| Error::unauthorized("Invalid token"))?;
     let added = by_id(engine, tenant, other.identity).await?.ok_or_else(|| Error::unauthorized("Invalid token"))?;
     let planned = event::plan(engine, tenant, EventName::IdentityLinked, linked_data(&added), None);
     let change = Change { tenant: tenant.clone(), caller, fresh_since: engine.clock.now().before(FRESH), planned };
-    let input = Arc::new((change, other));
+    let input = Arc::new((change, other, receipt.clone()));
     let linked = engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { link_tx(tx, &input.0, &input.1).await })
+            Box::pin(async move {
+                let linked = link_tx(tx, &input.0, &input.1).await?;
+                input.2.settle(tx, &linked, None).await?;
+                Ok(linked)
+            })
         })
         .await?;
     engine.outbox.wake();

@@ -7,6 +7,7 @@ pub mod callback;
 pub mod customer;
 pub mod customer_import;
 pub mod event;
+pub mod idempotency;
 pub mod identity;
 pub mod password_change;
 pub mod password_reset;

@@ -11,6 +11,7 @@ use crate::model::identity::Identity;
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Caller};
 use crate::ops::{Client, password_reset, registration, sign_in};
 use crate::provider::emailpass;
@@ -22,7 +23,15 @@ use crate::store::{self, Tx};
 /// # Errors
 /// `NotAllowed` for a login without a password, `InvalidData` for a new one that the rules refuse, `TooManyRequests`, `Unauthorized` if `current` is wrong,
 /// `Unauthenticated` if the session has ended meanwhile, `Busy`.
-pub async fn change(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, caller: &Caller, current: &str, secret: &str) -> Result<()> {
+pub async fn change(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    caller: &Caller,
+    current: &str,
+    secret: &str,
+    receipt: &Receipt<()>,
+) -> Result<()> {
     let (tenant_id, id) = (tenant.id, caller.identity);
     let login = engine.db.read(move |reader| Box::pin(store::identity::by_id(reader, tenant_id, id))).await?.ok_or_else(Error::unauthenticated)?;
     if login.key.provider != emailpass::NAME || login.password_hash.is_none() {
@@ -41,7 +50,7 @@ pub async fn change(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client,
     }
     let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
     let planned = event::plan(engine, tenant, EventName::PasswordUpdated, password_reset::updated_data(&login), None);
-    let input = Arc::new((tenant.clone(), Change { caller: caller.clone(), verified: login, hash, failures, planned }));
+    let input = Arc::new((tenant.clone(), Change { caller: caller.clone(), verified: login, hash, failures, planned, receipt: receipt.clone() }));
     engine
         .db
         .write(move |tx| {
@@ -64,6 +73,7 @@ struct Change {
     hash: String,
     failures: Failures,
     planned: Planned,
+    receipt: Receipt<()>,
 }
 
 async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result<()> {
@@ -85,5 +95,6 @@ async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result
     }
     store::password_reset::void(tx, tenant.id, id).await?;
     change.failures.give_back(tx, tenant).await?;
-    event::append(tx, tenant, &change.planned).await
+    event::append(tx, tenant, &change.planned).await?;
+    change.receipt.settle(tx, &(), None).await
 }

@@ -19,6 +19,7 @@ use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::{ResetClaims, ResetPurpose};
 use crate::ops::event::{self, Planned};
+use crate::ops::idempotency::Receipt;
 use crate::ops::{Client, registration};
 use crate::provider::emailpass;
 use crate::store::job::ClaimedJob;
@@ -81,6 +82,7 @@ pub async fn request(
     actor: &ActorType,
     email: &Email,
     metadata: Map<String, Value>,
+    receipt: &Receipt<()>,
 ) -> Result<()> {
     let key = emailpass::key(actor, email);
     let per_client = ticket(engine, tenant, Limit::ResetsPerClient, &client_subject(client.ip));
@@ -88,14 +90,17 @@ pub async fn request(
     let asked = Asked { actor_type: key.actor_type.to_string(), provider: key.provider, entity_id: key.entity_id, metadata };
     let payload = serde_json::to_string(&asked).map_err(|e| Error::unexpected(e.to_string()))?;
     let job = JobId(engine.rng.ulid(engine.clock.now()));
-    let input = Arc::new((tenant.clone(), per_client, payload, job));
+    let input = Arc::new((tenant.clone(), per_client, payload, job, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, per_client, payload, job) = &*input;
-                request_tx(tx, tenant, per_client, *job, payload).await
+                let (tenant, per_client, payload, job, receipt) = &*input;
+                if let Err(refusal) = request_tx(tx, tenant, per_client, *job, payload).await? {
+                    return Ok(Err(refusal));
+                }
+                receipt.settle(tx, &(), None).await.map(Ok)
             })
         })
         .await??;
@@ -275,6 +280,7 @@ pub async fn complete(
     provider: &str,
     token: &str,
     secret: Option<&str>,
+    receipt: &Receipt<()>,
 ) -> Result<()> {
     let claims = tenant.keys.verify_reset(token, &tenant.slug, engine.clock.now()).ok_or_else(invalid_token)?;
     if claims.actor_type != actor.as_str() || claims.provider != provider {
@@ -291,14 +297,15 @@ pub async fn complete(
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
     let planned = event::plan(engine, tenant, EventName::PasswordUpdated, updated_data(&identity), None);
     let failures = Failures::at(engine, tenant, &identity.key);
-    let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned));
+    let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, identity, jti, hash, failures, planned) = &*input;
-                complete_tx(tx, tenant, *identity, jti, hash, failures, planned).await
+                let (tenant, identity, jti, hash, failures, planned, receipt) = &*input;
+                complete_tx(tx, tenant, *identity, jti, hash, failures, planned).await?;
+                receipt.settle(tx, &(), None).await
             })
         })
         .await?;

@@ -12,6 +12,7 @@ use crate::model::ids::IdentityId;
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::Client;
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, NewSession};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
@@ -20,7 +21,15 @@ use crate::store::{self, Tx};
 ///
 /// # Errors
 /// `InvalidData` for a password that the rules refuse, `Unauthorized` when the login is taken, `TooManyRequests`, `Busy`.
-pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, actor: &ActorType, email: &Email, secret: &str) -> Result<String> {
+pub async fn register(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    actor: &ActorType,
+    email: &Email,
+    secret: &str,
+    receipt: &Receipt<String>,
+) -> Result<String> {
     check_password(tenant, email.local_part(), secret)?;
     let key = emailpass::key(actor, email);
     let failures = Failures::at(engine, tenant, &key);
@@ -30,19 +39,19 @@ pub async fn register(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Clien
     ];
     let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
-    let identity = if let Some(identity) = existing {
+    let token = if let Some(identity) = existing {
         let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.as_deref()).await).await?;
         if verdict == Verdict::Wrong || identity.actor_id.is_some() {
             return Err(taken());
         }
-        resume(engine, tenant, identity, failures, new.clone()).await?
+        resume(engine, tenant, identity, failures, new, receipt).await?
     } else {
         let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
         let now = engine.clock.now();
         let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
-        create(engine, tenant, identity, new.clone()).await?
+        create(engine, tenant, identity, new, receipt).await?
     };
-    session::token(engine, tenant, &new, &identity.ok_or_else(taken)?)
+    token.ok_or_else(taken)
 }
 
 fn taken() -> Error {
@@ -87,32 +96,53 @@ async fn admit_tx(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket], failures: &F
 }
 
 /// `None`: somebody else registered the address a moment ago.
-async fn create(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, new: NewSession) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity, new));
+async fn create(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    identity: Identity,
+    new: NewSession,
+    receipt: &Receipt<String>,
+) -> Result<Option<String>> {
+    let input = Arc::new((engine.clone(), tenant.clone(), identity, new, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, identity, new) = &*input;
+                let (engine, tenant, identity, new, receipt) = &*input;
                 if !store::identity::insert(tx, tenant.id, identity).await? {
                     return Ok(None);
                 }
                 session::begin(tx, tenant, new, identity.id).await?;
-                Ok(Some(identity.clone()))
+                let token = session::token(engine, tenant, new, identity)?;
+                receipt.settle(tx, &token, Some(new.id())).await?;
+                Ok(Some(token))
             })
         })
         .await
 }
 
 /// `None`: the login got an actor or another password meanwhile.
-async fn resume(engine: &Engine, tenant: &Arc<Tenant>, identity: Identity, failures: Failures, new: NewSession) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity, failures, new));
+async fn resume(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    identity: Identity,
+    failures: Failures,
+    new: NewSession,
+    receipt: &Receipt<String>,
+) -> Result<Option<String>> {
+    let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, new, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { resume_tx(tx, &input.0, &input.1, &input.2, &input.3).await })
+            Box::pin(async move {
+                let (engine, tenant, identity, failures, new, receipt) = &*input;
+                let Some(current) = resume_tx(tx, tenant, identity, failures, new).await? else { return Ok(None) };
+                let token = session::token(engine, tenant, new, &current)?;
+                receipt.settle(tx, &token, Some(new.id())).await?;
+                Ok(Some(token))
+            })
         })
         .await
 }
@@ -139,14 +169,14 @@ mod tests {
             let (engine, tenant, database) = one_shop(backend).await.unwrap();
             let (actor, email) = (ActorType::customer(), Email::parse("ann@example.com").unwrap());
             let client = Client { ip: Ipv4Addr::LOCALHOST.into(), user_agent: None };
-            register(&engine, &tenant, &client, &actor, &email, "an-Old-pass-8").await.unwrap();
+            register(&engine, &tenant, &client, &actor, &email, "an-Old-pass-8", &Receipt::none()).await.unwrap();
             let key = emailpass::key(&actor, &email);
             let (tenant_id, failures) = (tenant.id, Failures::at(&engine, &tenant, &key));
             let verified = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
             let verified = verified.unwrap().unwrap();
             let resumes = async || {
                 let new = session::draw(&engine, &tenant, None);
-                resume(&engine, &tenant, verified.clone(), failures.clone(), new).await.unwrap().is_some()
+                resume(&engine, &tenant, verified.clone(), failures.clone(), new, &Receipt::none()).await.unwrap().is_some()
             };
             assert!(resumes().await);
             for change in ["UPDATE identities SET actor_id = 'x'", "UPDATE identities SET actor_id = NULL, password_hash = 'another'"] {

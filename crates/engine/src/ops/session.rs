@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
 use crate::Engine;
 use crate::error::{Code, Error, Result};
@@ -12,6 +13,7 @@ use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId, UserId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::SessionClaims;
+use crate::ops::idempotency::Receipt;
 use crate::ops::identity;
 use crate::store::session::SessionRow;
 use crate::store::{self, Reader, Tx};
@@ -34,6 +36,8 @@ pub struct Caller {
 #[derive(Debug, Clone)]
 pub struct NewSession {
     id: SessionId,
+    /// The id of its first token.
+    jti: Ulid,
     started_at: Timestamp,
     expires_at: Timestamp,
     user_agent: Option<String>,
@@ -52,6 +56,7 @@ pub fn draw(engine: &Engine, tenant: &Tenant, user_agent: Option<&str>) -> NewSe
     let user_agent = user_agent.map(|text| text.chars().filter(|c| c.is_ascii() && !c.is_control()).take(USER_AGENT).collect::<String>());
     NewSession {
         id: SessionId(engine.rng.ulid(started_at)),
+        jti: engine.rng.ulid(started_at),
         started_at,
         expires_at: started_at.after(tenant.settings.tokens.session_max_age.0),
         user_agent: user_agent.filter(|text| !text.is_empty()),
@@ -63,7 +68,7 @@ pub async fn begin(tx: &mut Tx, tenant: &Tenant, session: &NewSession, identity:
     store::session::insert(tx, tenant.id, session.id, identity, session.expires_at, session.user_agent.as_deref()).await
 }
 
-/// Signs a token of `session` for `identity`.
+/// Signs a token of `session` for `identity`. It draws nothing and waits for nothing, so a transaction may do it.
 pub fn token(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Identity) -> Result<String> {
     tenant.keys.sign_session(&claims(engine, tenant, session, identity))
 }
@@ -90,7 +95,7 @@ fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Ide
         aud: tenant.slug.clone(),
         iat,
         exp: (iat.saturating_add(ttl)).min(session.expires_at.seconds()),
-        jti: engine.rng.ulid(session.started_at).to_string(),
+        jti: session.jti.to_string(),
         sid: session.id.bare(),
     }
 }
@@ -100,9 +105,9 @@ fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Ide
 ///
 /// # Errors
 /// `Unauthorized` if the login is gone or the session has ended meanwhile; `TooManyRequests` if a token without a session asks too often.
-pub async fn refresh(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller) -> Result<String> {
+pub async fn refresh(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, receipt: &Receipt<String>) -> Result<String> {
     let Some(session) = caller.session else {
-        let (new, identity) = adopt(engine, tenant, caller).await?;
+        let (new, identity) = adopt(engine, tenant, caller, receipt).await?;
         return token(engine, tenant, &new, &identity);
     };
     let (tenant_id, id) = (tenant.id, caller.identity);
@@ -116,12 +121,15 @@ pub async fn refresh(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller) -> 
         })
         .await?;
     let (row, identity) = found.ok_or_else(not_refreshed)?;
-    token(engine, tenant, &again(engine, &row), &identity)
+    let token = token(engine, tenant, &again(engine, &row), &identity)?;
+    receipt.settle_alone(engine, &token, Some(session)).await?;
+    Ok(token)
 }
 
 /// A session that has begun, as of now.
 fn again(engine: &Engine, row: &SessionRow) -> NewSession {
-    NewSession { id: row.id, started_at: engine.clock.now(), expires_at: row.expires_at, user_agent: None }
+    let started_at = engine.clock.now();
+    NewSession { id: row.id, jti: engine.rng.ulid(started_at), started_at, expires_at: row.expires_at, user_agent: None }
 }
 
 /// The caller who shows the cookie of the session `row`: what its login is now.
@@ -134,19 +142,23 @@ fn not_refreshed() -> Error {
     Error::unauthorized("Invalid auth identity while refreshing token")
 }
 
-/// Begins a session for a caller whose token was made elsewhere, unless the login's sessions were ended meanwhile.
-pub(super) async fn adopt(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller) -> Result<(NewSession, Identity)> {
+/// Begins a session for a caller whose token was made elsewhere, unless the login's sessions were ended meanwhile. What is settled is its first token.
+pub(super) async fn adopt(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, receipt: &Receipt<String>) -> Result<(NewSession, Identity)> {
     let new = draw(engine, tenant, None);
     // Each begins a session, which is a row.
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare());
-    let input = Arc::new((tenant.clone(), caller.clone(), budget, new.clone()));
+    let input = Arc::new((engine.clone(), tenant.clone(), caller.clone(), budget, new.clone(), receipt.clone()));
     let identity = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, caller, budget, new) = &*input;
-                adopt_tx(tx, tenant, caller, budget, new).await
+                let (engine, tenant, caller, budget, new, receipt) = &*input;
+                let adopted = adopt_tx(tx, tenant, caller, budget, new).await?;
+                if let Ok(identity) = &adopted {
+                    receipt.settle(tx, &token(engine, tenant, new, identity)?, Some(new.id)).await?;
+                }
+                Ok(adopted)
             })
         })
         .await??;

@@ -10,6 +10,7 @@ use crate::Engine;
 use crate::crypto::sha256;
 use crate::error::{Error, Result};
 use crate::model::tenant::Tenant;
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Caller};
 use crate::store;
 
@@ -29,28 +30,33 @@ pub struct Given {
 ///
 /// # Errors
 /// `Unauthenticated` if the session has ended meanwhile.
-pub async fn give(engine: &Engine, tenant: &Arc<Tenant>, caller: &Caller, shown: Option<&str>) -> Result<Given> {
+pub async fn give(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, shown: Option<&str>, receipt: &Receipt<Given>) -> Result<Given> {
     let value = URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>());
     // A token of a former secret begins its session here.
     let id = match caller.session {
         Some(id) => id,
-        None => session::adopt(engine, tenant, caller).await?.0.id(),
+        None => session::adopt(engine, tenant, caller, &Receipt::none()).await?.0.id(),
     };
-    let (tenant_id, identity, hash) = (tenant.id, caller.identity, hash(&value));
-    let replaced = shown.filter(|shown| is_one(shown)).map(self::hash);
-    let expires_at = engine
+    let (tenant_id, identity, now) = (tenant.id, caller.identity, engine.clock.now());
+    let replaced = shown.filter(|shown| is_one(shown)).map(hash);
+    let input = Arc::new((value, receipt.clone()));
+    let given = engine
         .db
         .write(move |tx| {
+            let input = input.clone();
             Box::pin(async move {
-                let expires_at = store::session::set_cookie(tx, tenant_id, id, identity, &hash).await?;
-                if let (Some(_), Some(replaced)) = (expires_at, replaced) {
+                let (value, receipt) = &*input;
+                let Some(expires_at) = store::session::set_cookie(tx, tenant_id, id, identity, &hash(value)).await? else { return Ok(None) };
+                if let Some(replaced) = replaced {
                     store::session::end_replaced(tx, tenant_id, &replaced, id).await?;
                 }
-                Ok(expires_at)
+                let given = Given { value: value.clone(), lasts: expires_at.since(now) };
+                receipt.settle(tx, &given, Some(id)).await?;
+                Ok(Some(given))
             })
         })
         .await?;
-    Ok(Given { value, lasts: expires_at.ok_or_else(Error::unauthenticated)?.since(engine.clock.now()) })
+    given.ok_or_else(Error::unauthenticated)
 }
 
 /// The caller who shows `cookie`, from what the login is now, if the session neither ended nor expired.

@@ -12,6 +12,7 @@ use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::Client;
+use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, NewSession};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
@@ -24,7 +25,15 @@ pub const REFUSED_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// `TooManyRequests` when a budget is spent, `Unauthorized` when address and password do not belong together, `Busy` under load.
-pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, actor: &ActorType, email: &Email, secret: &str) -> Result<String> {
+pub async fn sign_in(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    actor: &ActorType,
+    email: &Email,
+    secret: &str,
+    receipt: &Receipt<String>,
+) -> Result<String> {
     let key = emailpass::key(actor, email);
     let failures = Failures::at(engine, tenant, &key);
     let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
@@ -46,8 +55,7 @@ pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client
         _ => None,
     };
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
-    let identity = begin(engine, tenant, identity, failures, upgraded, new.clone()).await?.ok_or_else(refused)?;
-    session::token(engine, tenant, &new, &identity)
+    begin(engine, tenant, identity, failures, upgraded, new, receipt).await?.ok_or_else(refused)
 }
 
 fn refused() -> Error {
@@ -98,21 +106,28 @@ pub(super) async fn admit(
         .await?
 }
 
-/// Begins the session, unless the password was changed since it was verified.
+/// Begins the session, unless the password was changed since it was verified; a token of it.
 async fn begin(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     tenant: &Arc<Tenant>,
     identity: Identity,
     failures: Failures,
     upgraded: Option<String>,
     new: NewSession,
-) -> Result<Option<Identity>> {
-    let input = Arc::new((tenant.clone(), identity, failures, upgraded, new));
+    receipt: &Receipt<String>,
+) -> Result<Option<String>> {
+    let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, upgraded, new, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { begin_tx(tx, &input.0, &input.1, &input.2, input.3.as_deref(), &input.4).await })
+            Box::pin(async move {
+                let (engine, tenant, identity, failures, upgraded, new, receipt) = &*input;
+                let Some(current) = begin_tx(tx, tenant, identity, failures, upgraded.as_deref(), new).await? else { return Ok(None) };
+                let token = session::token(engine, tenant, new, &current)?;
+                receipt.settle(tx, &token, Some(new.id())).await?;
+                Ok(Some(token))
+            })
         })
         .await
 }

@@ -55,6 +55,7 @@ async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool
                 store::password_reset::sweep(tx, tenant, bounds.resets).await?,
                 store::session::sweep(tx, tenant).await?,
                 store::callback::sweep(tx, tenant).await?,
+                store::idempotency::sweep(tx, tenant).await?,
                 store::delivery::sweep(tx, tenant, bounds.events).await?,
                 store::event::sweep(tx, tenant, bounds.events).await?,
             ];

@@ -15,11 +15,13 @@ pub enum Fault {
     CommitLost,
     /// Another transaction wanted the same rows, as often as the work was tried.
     Conflict,
+    /// The process ends once the effect of a request is committed: nothing more is written for it.
+    Death,
 }
 
 /// How many more times each fault strikes. Clones share their counters.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<[AtomicU32; 4]>);
+pub struct Faults(Arc<[AtomicU32; 5]>);
 
 impl Faults {
     #[cfg(feature = "testing")]
@@ -29,17 +31,18 @@ impl Faults {
     }
 
     /// Whether `fault` strikes now.
-    pub(super) fn strikes(&self, fault: Fault) -> bool {
+    pub(crate) fn strikes(&self, fault: Fault) -> bool {
         self.slot(fault).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
     fn slot(&self, fault: Fault) -> &AtomicU32 {
-        let [begin, commit, lost, conflict] = &*self.0;
+        let [begin, commit, lost, conflict, death] = &*self.0;
         match fault {
             Fault::Begin => begin,
             Fault::Commit => commit,
             Fault::CommitLost => lost,
             Fault::Conflict => conflict,
+            Fault::Death => death,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Migrations: numbered, run once, under a lock, and checked against what was run before.
 
-use super::conflict;
 use crate::error::{Code, Error, Result};
 use crate::model::time::Timestamp;
 
@@ -71,7 +70,7 @@ pub(super) fn sqlite(connection: &rusqlite::Connection, now: Timestamp) -> Resul
 
 pub(super) async fn postgres(connection: &mut deadpool_postgres::Object, now: Timestamp) -> Result<()> {
     let tx = connection.transaction().await?;
-    tx.batch_execute(LOCK).await.map_err(|e| conflict(format!("the migration lock: {e}")))?;
+    tx.batch_execute(LOCK).await.map_err(|e| Error::conflict(format!("the migration lock: {e}")))?;
     tx.batch_execute(TABLE).await?;
     let applied = tx
         .query(APPLIED, &[])

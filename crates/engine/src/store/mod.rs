@@ -8,6 +8,7 @@ pub mod callback;
 pub mod customer;
 pub mod delivery;
 pub mod event;
+pub mod idempotency;
 pub mod identity;
 pub mod job;
 pub mod limit;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use queue::Class;
 use value::{FromRow, Row, Val};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
@@ -140,7 +141,7 @@ impl Db {
     {
         #[cfg(feature = "testing")]
         if self.faults.strikes(faults::Fault::Conflict) {
-            return Err(conflict("on purpose"));
+            return Err(Error::conflict("on purpose"));
         }
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(class, work).await,
@@ -285,12 +286,6 @@ impl Tx {
         let generation: Option<(i64,)> = self.one(GENERATION, &[]).await?;
         generation.map(|_| ()).ok_or_else(|| Error::storage("the state row is missing"))
     }
-}
-
-/// Two transactions wanted the same rows; the caller may try again.
-fn conflict(detail: impl Into<String>) -> Error {
-    Error::new(Code::Conflict, "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.")
-        .with_detail(detail)
 }
 
 /// Runs `sql` on a SQLite file that nobody has open. Afterwards the file is all there is: its log has been taken in.

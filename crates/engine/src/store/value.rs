@@ -165,7 +165,7 @@ impl From<tokio_postgres::Error> for Error {
             None => e.to_string(),
         };
         match e.code() {
-            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => super::conflict(detail),
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Error::conflict(detail),
             Some(code) if may_pass(code) => Self::busy(detail),
             None if e.is_closed() || std::error::Error::source(&e).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>) => {
                 Self::busy(detail)

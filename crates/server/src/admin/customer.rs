@@ -9,7 +9,7 @@ use vestibule_engine::model::customer::{Search, ids_between};
 use vestibule_engine::model::ids::CustomerId;
 use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::ops;
-use vestibule_engine::ops::customer::COUNTED;
+use vestibule_engine::ops::customer::{COUNTED, WithAddresses};
 use vestibule_engine::provider::emailpass;
 
 use crate::api::customer::{Shown, wants_addresses};
@@ -38,7 +38,7 @@ pub async fn list(
     let (search, selection) = search(query.as_deref())?;
     let (offset, limit) = (search.offset, search.limit);
     let page = ops::customer::list(&app.engine, &tenant, search, wants_addresses(&selection)).await?;
-    let shown = page.customers.into_iter().map(|whole| Shown { whole, shape: &CUSTOMER_FOR_STAFF, selection: selection.clone() });
+    let shown = page.customers.iter().map(|whole| shown(whole, &selection));
     Ok(Json(json!({"customers": shown.collect::<Vec<_>>(), "count": page.count, "offset": offset, "limit": limit})))
 }
 
@@ -57,7 +57,7 @@ pub async fn show(
         None => None,
     };
     let whole = found.ok_or_else(|| Error::new(Code::NotFound, format!("Customer with id: {text} not found")))?;
-    Ok(Json(json!({"customer": Shown { whole, shape: &CUSTOMER_FOR_STAFF, selection }})))
+    Ok(Json(json!({"customer": shown(&whole, &selection)})))
 }
 
 /// `DELETE /admin/customers/{id}`. What is not there counts as deleted, whosever it may be elsewhere.
@@ -74,6 +74,11 @@ pub async fn delete(
         tracing::info!(tenant = tenant.slug, by, customer = %id, "a customer was deleted");
     }
     Ok(Json(json!({"id": text, "object": "customer", "deleted": true})))
+}
+
+/// A customer as the staff sees it.
+const fn shown<'c>(whole: &'c WithAddresses, selection: &'c Selection) -> Shown<'c> {
+    Shown { customer: &whole.customer, addresses: whole.addresses.as_slice(), shape: &CUSTOMER_FOR_STAFF, selection }
 }
 
 /// The customer that the path names, and how it names it. What is no id is an id that nobody has.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::model::address::{Address, AddressChange, METADATA_BYTES, Search, TEXTS};
@@ -16,6 +17,7 @@ use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::actor::SignedInCustomer;
 use crate::extract::body::Body;
+use crate::extract::idempotency::{Keyed, reply};
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
 
@@ -44,10 +46,12 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(owner): SignedInCustomer,
-) -> Result<Json<customer::Envelope>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let change = change(body)?;
-    let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    Ok(customer::envelope(ops::address::create(&app.engine, &tenant, owner, change).await?, selection))
+    let receipt = customer::changed(&keyed, query::selection(query.as_deref(), &CUSTOMER)?);
+    let changed = ops::address::create(&app.engine, &tenant, owner, change, &receipt).await?;
+    reply(&receipt, &changed)
 }
 
 /// `GET /store/customers/me/addresses/{id}`.
@@ -65,6 +69,7 @@ pub async fn show(
 }
 
 /// `POST /store/customers/me/addresses/{id}`. The answer is the customer.
+#[expect(clippy::too_many_arguments, reason = "each is one of the things that a handler asks for")]
 pub async fn update(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -73,10 +78,12 @@ pub async fn update(
     _: Publishable,
     SignedInCustomer(owner): SignedInCustomer,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<customer::Envelope>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let change = change(body)?;
-    let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    Ok(customer::envelope(ops::address::update(&app.engine, &tenant, owner, id(path)?, change).await?, selection))
+    let receipt = customer::changed(&keyed, query::selection(query.as_deref(), &CUSTOMER)?);
+    let changed = ops::address::update(&app.engine, &tenant, owner, id(path)?, change, &receipt).await?;
+    reply(&receipt, &changed)
 }
 
 /// `DELETE /store/customers/me/addresses/{id}`.
@@ -91,9 +98,8 @@ pub async fn delete(
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
     let id = id(path)?;
     let parent = ops::address::delete(&app.engine, &tenant, owner, id).await?;
-    Ok(Json(
-        json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": customer::Shown { whole: parent, shape: &CUSTOMER, selection }}),
-    ))
+    let parent = customer::Shown { customer: &parent.customer, addresses: &parent.addresses, shape: &CUSTOMER, selection: &selection };
+    Ok(Json(json!({"id": id.to_string(), "object": "address", "deleted": true, "parent": parent})))
 }
 
 /// The address that the path names. What is no id is an id that nobody has.

@@ -7,7 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::model::identity::ActorType;
-use vestibule_engine::ops::callback::{self, Answer};
+use vestibule_engine::ops::callback::{self, Answer, Arrived};
+use vestibule_engine::ops::idempotency::{Answer as Saved, Receipt};
 
 use crate::error::ApiError;
 use crate::extract::App;
@@ -15,6 +16,7 @@ use crate::extract::body::{Body, Raw};
 use crate::extract::browser::{FlowBrowser, set_cookie};
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::path::Path;
 use crate::extract::tenant::CurrentTenant;
 
@@ -56,8 +58,8 @@ pub async fn get(
     tenant: CurrentTenant,
     gate: Gate,
     browser: FlowBrowser,
-) -> Result<Json<Value>, ApiError> {
-    arrive(&app, &tenant, &gate, &browser, &Sent::of(query.as_deref(), &Value::Null)?).await
+) -> Result<Response, ApiError> {
+    arrive(&app, &tenant, &gate, &browser, &Sent::of(query.as_deref(), &Value::Null)?, &Receipt::new(None, shown)).await
 }
 
 /// `POST …/callback`: code and state in the query or in the body.
@@ -68,24 +70,37 @@ pub async fn post(
     tenant: CurrentTenant,
     gate: Gate,
     browser: FlowBrowser,
-) -> Result<Json<Value>, ApiError> {
-    arrive(&app, &tenant, &gate, &browser, &Sent::of(query.as_deref(), &body)?).await
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
+    arrive(&app, &tenant, &gate, &browser, &Sent::of(query.as_deref(), &body)?, &keyed.receipt(shown)).await
 }
 
-async fn arrive(app: &App, tenant: &CurrentTenant, gate: &Gate, browser: &FlowBrowser, sent: &Sent) -> Result<Json<Value>, ApiError> {
+async fn arrive(
+    app: &App,
+    tenant: &CurrentTenant,
+    gate: &Gate,
+    browser: &FlowBrowser,
+    sent: &Sent,
+    receipt: &Receipt<Arrived>,
+) -> Result<Response, ApiError> {
     gate.require_installed()?;
     if !gate.is_third_party() {
         return Err(Error::unauthorized(format!("Callback authentication not implemented for provider {}", gate.provider)).into());
     }
     let answer = sent.answer();
-    let arrived = callback::arrive(&app.engine, &tenant.0, &gate.actor, &gate.provider, &answer, browser.shown(), browser.origin.as_deref()).await?;
+    let (browser, origin) = (browser.shown(), browser.origin.as_deref());
+    let arrived = callback::arrive(&app.engine, &tenant.0, &gate.actor, &gate.provider, &answer, browser, origin, receipt).await?;
+    reply(receipt, &arrived)
+}
+
+fn shown(arrived: &Arrived) -> Result<Saved, Error> {
     let mut body = json!({ "token": arrived.token });
     if arrived.account_exists
         && let Some(body) = body.as_object_mut()
     {
         body.insert("account_exists".to_owned(), Value::Bool(true));
     }
-    Ok(Json(body))
+    idempotency::json(&body)
 }
 
 /// `GET /auth/callback/{provider}`, at any host: the callback that the server takes itself, for every shop.

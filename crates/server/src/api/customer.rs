@@ -2,11 +2,14 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use vestibule_engine::model::address::Address;
 use vestibule_engine::model::customer::{Customer, METADATA_BYTES, Profile};
 use vestibule_engine::ops;
 use vestibule_engine::ops::customer::WithAddresses;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::provider::emailpass;
 
 use super::fields::{CUSTOMER, Selection, Shape};
@@ -16,6 +19,7 @@ use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::actor::{CustomerLogin, SignedInCustomer, Unread};
 use crate::extract::body::Body;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
 
@@ -29,7 +33,8 @@ pub async fn create(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     CustomerLogin(caller): CustomerLogin,
-) -> Result<Json<Envelope>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     // Whoever is a customer hears that first, whatever else is wrong with the request.
     ops::customer::may_become(&caller)?;
     let mut fields = Fields::of(body)?;
@@ -40,8 +45,9 @@ pub async fn create(
     let profile = profile(&mut fields);
     fields.finish()?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    let customer = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile).await?;
-    Ok(envelope(WithAddresses { customer, addresses: Vec::new() }, selection))
+    let receipt = keyed.receipt(move |made: &Customer| idempotency::json(&Envelope::of(made, &[], &selection)));
+    let made = ops::customer::create(&app.engine, &tenant, &caller, email.as_deref(), profile, &receipt).await?;
+    reply(&receipt, &made)
 }
 
 /// `GET /store/customers/me`.
@@ -51,7 +57,7 @@ pub async fn me(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     who: Unread,
-) -> Result<Json<Envelope>, ApiError> {
+) -> Result<Response, ApiError> {
     let selection = query::selection(query.as_deref(), &CUSTOMER);
     // A bad query is told only to those who may ask.
     let wanted = selection.as_ref().is_ok_and(wants_addresses);
@@ -59,7 +65,7 @@ pub async fn me(
         Unread::Token(token) => ops::customer::me(&app.engine, &tenant, &token, wanted).await?,
         Unread::Caller(caller) => ops::customer::of(&app.engine, &tenant, caller, wanted).await?,
     };
-    Ok(envelope(customer, selection?))
+    Ok(Json(Envelope::of(&customer.customer, &customer.addresses, &selection?)).into_response())
 }
 
 /// `POST /store/customers/me`.
@@ -70,13 +76,16 @@ pub async fn update(
     CurrentTenant(tenant): CurrentTenant,
     _: Publishable,
     SignedInCustomer(id): SignedInCustomer,
-) -> Result<Json<Envelope>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let mut fields = Fields::of(body)?;
     let profile = profile(&mut fields);
     fields.finish()?;
     let selection = query::selection(query.as_deref(), &CUSTOMER)?;
-    let updated = ops::customer::update(&app.engine, &tenant, id, profile, wants_addresses(&selection)).await?;
-    Ok(envelope(updated, selection))
+    let wanted = wants_addresses(&selection);
+    let receipt = changed(&keyed, selection);
+    let updated = ops::customer::update(&app.engine, &tenant, id, profile, wanted, &receipt).await?;
+    reply(&receipt, &updated)
 }
 
 /// What a customer may say of itself.
@@ -92,31 +101,39 @@ pub fn profile(fields: &mut Fields) -> Profile {
 
 /// A customer as an answer.
 #[derive(Serialize)]
-pub struct Envelope {
-    customer: Shown,
+struct Envelope<'c> {
+    customer: Shown<'c>,
 }
 
-pub fn envelope(whole: WithAddresses, selection: Selection) -> Json<Envelope> {
-    Json(Envelope { customer: Shown { whole, shape: &CUSTOMER, selection } })
+impl<'c> Envelope<'c> {
+    fn of(customer: &'c Customer, addresses: &'c [Address], selection: &'c Selection) -> Self {
+        Self { customer: Shown { customer, addresses, shape: &CUSTOMER, selection } }
+    }
+}
+
+/// What a change of a customer or its addresses settles: the customer.
+pub fn changed(keyed: &Keyed, selection: Selection) -> Receipt<WithAddresses> {
+    keyed.receipt(move |whole: &WithAddresses| idempotency::json(&Envelope::of(&whole.customer, &whole.addresses, &selection)))
 }
 
 /// A customer on the wire. It is written as it is read, because this is what storefronts ask most.
-pub struct Shown {
-    pub whole: WithAddresses,
+pub struct Shown<'c> {
+    pub customer: &'c Customer,
+    pub addresses: &'c [Address],
     pub shape: &'static Shape,
-    pub selection: Selection,
+    pub selection: &'c Selection,
 }
 
-impl Serialize for Shown {
+impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { whole, shape, selection } = self;
+        let Self { customer, addresses, shape, selection } = self;
         let mut map = serializer.serialize_map(None)?;
         for field in selection.wanted(shape) {
-            write(&mut map, &whole.customer, field)?;
+            write(&mut map, customer, field)?;
         }
         if wants_addresses(selection) {
             let one = |a| selection.show_related(shape, ADDRESSES, |field| address::value(a, field));
-            map.serialize_entry(ADDRESSES, &whole.addresses.iter().map(one).collect::<Vec<_>>())?;
+            map.serialize_entry(ADDRESSES, &addresses.iter().map(one).collect::<Vec<_>>())?;
         }
         if selection.relation("orders").is_some() {
             map.serialize_entry("orders", &[(); 0])?;

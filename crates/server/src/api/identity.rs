@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde_json::{Value, json};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::Identity;
@@ -13,6 +14,7 @@ use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::actor::AnyLogin;
 use crate::extract::body::Body;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::path::Path;
 use crate::extract::tenant::CurrentTenant;
 
@@ -29,12 +31,15 @@ pub async fn link(
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
     AnyLogin(caller): AnyLogin,
-) -> Result<Json<Value>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let mut fields = Fields::of(body)?;
     let token = fields.required_string("token").unwrap_or_default();
     fields.finish()?;
-    let linked = identity::link(&app.engine, &tenant, caller.clone(), &token).await?;
-    Ok(Json(json!({ "identity": shown(&linked, &caller) })))
+    let by = caller.clone();
+    let receipt = keyed.receipt(move |linked: &Identity| idempotency::json(&json!({ "identity": shown(linked, &by) })));
+    let linked = identity::link(&app.engine, &tenant, caller, &token, &receipt).await?;
+    reply(&receipt, &linked)
 }
 
 /// `DELETE /auth/identities/{id}`.

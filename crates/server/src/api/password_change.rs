@@ -1,8 +1,8 @@
 //! `POST …/change-password`: for who is signed in and knows the current one. Ours: Medusa has no such route.
 
-use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use axum::response::Response;
+use serde_json::json;
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::ops::password_change;
 
@@ -13,6 +13,7 @@ use crate::extract::actor::AnyLogin;
 use crate::extract::body::Body;
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::tenant::CurrentTenant;
 
 pub async fn post(
@@ -22,7 +23,8 @@ pub async fn post(
     Caller(client): Caller,
     gate: Gate,
     AnyLogin(caller): AnyLogin,
-) -> Result<Json<Value>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     gate.require_installed()?;
     let mut fields = Fields::of(body)?;
     let (current, secret) = (fields.required_string("current_password"), fields.required_string("password"));
@@ -34,6 +36,7 @@ pub async fn post(
         return Err(Error::new(Code::NotAllowed, format!("The auth provider {} has no password to change", gate.provider)).into());
     }
     let (current, secret) = (current.unwrap_or_default(), secret.unwrap_or_default());
-    password_change::change(&app.engine, &tenant, &client, &caller, &current, &secret).await?;
-    Ok(Json(json!({ "success": true })))
+    let receipt = keyed.receipt(|(): &()| idempotency::json(&json!({ "success": true })));
+    password_change::change(&app.engine, &tenant, &client, &caller, &current, &secret, &receipt).await?;
+    reply(&receipt, &())
 }

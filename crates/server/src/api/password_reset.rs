@@ -1,11 +1,12 @@
 //! `POST …/reset-password` and `POST …/update`.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::ops;
+use vestibule_engine::ops::idempotency::Answer;
 use vestibule_engine::provider::emailpass;
 
 use super::validate::Fields;
@@ -15,6 +16,7 @@ use crate::extract::actor::bearer;
 use crate::extract::body::{Body, Kind, Raw};
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::tenant::CurrentTenant;
 
 /// Always 201: the answer must not tell whether the address has an account.
@@ -24,17 +26,23 @@ pub async fn request(
     CurrentTenant(tenant): CurrentTenant,
     Caller(client): Caller,
     gate: Gate,
-) -> Result<(StatusCode, &'static str), ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let (identifier, metadata) = match bare_identifier(&raw) {
         Some(identifier) => (identifier, Map::new()),
         None => fields(raw.parse()?)?,
     };
+    let receipt = keyed.receipt(|(): &()| Ok(created()));
     // A provider that is not installed has no logins, a third party's have no password, and nobody's address is empty; the answer is the same.
     if gate.is_installed() && !gate.is_third_party() && !identifier.is_empty() {
         let email = emailpass::address(&identifier)?;
-        ops::password_reset::request(&app.engine, &tenant, &client, &gate.actor, &email, metadata).await?;
+        ops::password_reset::request(&app.engine, &tenant, &client, &gate.actor, &email, metadata, &receipt).await?;
     }
-    Ok((StatusCode::CREATED, "Created"))
+    reply(&receipt, &())
+}
+
+fn created() -> Answer {
+    Answer { status: StatusCode::CREATED.as_u16(), content_type: "text/plain; charset=utf-8".into(), cookie: None, body: "Created".to_owned() }
 }
 
 fn fields(body: Value) -> Result<(String, Map<String, Value>), Error> {
@@ -71,11 +79,13 @@ pub async fn update(
     CurrentTenant(tenant): CurrentTenant,
     gate: Gate,
     headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     let token = bearer(&headers).ok_or_else(|| Error::unauthorized("Invalid token"))?;
     let password = body.get("password").and_then(Value::as_str);
-    ops::password_reset::complete(&app.engine, &tenant, &gate.actor, &gate.provider, token, password).await?;
-    Ok(Json(json!({ "success": true })))
+    let receipt = keyed.receipt(|(): &()| idempotency::json(&json!({ "success": true })));
+    ops::password_reset::complete(&app.engine, &tenant, &gate.actor, &gate.provider, token, password, &receipt).await?;
+    reply(&receipt, &())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `POST /auth/{actor_type}/{auth_provider}/register`.
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
-use serde_json::{Value, json};
+use axum::response::Response;
+use serde_json::json;
 use vestibule_engine::error::Error;
 use vestibule_engine::ops;
 use vestibule_engine::provider::emailpass;
@@ -13,6 +13,7 @@ use crate::extract::App;
 use crate::extract::body::Body;
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::tenant::CurrentTenant;
 
 pub async fn post(
@@ -22,7 +23,8 @@ pub async fn post(
     CurrentTenant(tenant): CurrentTenant,
     Caller(client): Caller,
     gate: Gate,
-) -> Result<Json<Value>, ApiError> {
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
     gate.require_installed()?;
     if gate.is_third_party() {
         let mut name = gate.provider.clone();
@@ -33,6 +35,7 @@ pub async fn post(
     }
     let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
-    let token = ops::registration::register(&app.engine, &tenant, &client, &gate.actor, &email, &password).await?;
-    Ok(Json(json!({ "token": token })))
+    let receipt = keyed.receipt(|token: &String| idempotency::json(&json!({ "token": token })));
+    let token = ops::registration::register(&app.engine, &tenant, &client, &gate.actor, &email, &password, &receipt).await?;
+    reply(&receipt, &token)
 }

@@ -2,15 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use http::HeaderValue;
 use http::header::{HeaderName, SET_COOKIE};
 use serde_json::{Value, json};
+use vestibule_engine::ops::idempotency::Answer;
 use vestibule_engine::ops::session::Which;
+use vestibule_engine::ops::session_cookie::Given;
 use vestibule_engine::ops::{session, session_cookie};
 
 use crate::error::ApiError;
 use crate::extract::App;
 use crate::extract::actor::{CookieLogin, TokenLogin};
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::session_cookie::SessionCookie;
 use crate::extract::tenant::CurrentTenant;
 
@@ -22,9 +26,15 @@ pub async fn give(
     CurrentTenant(tenant): CurrentTenant,
     TokenLogin(caller): TokenLogin,
     cookie: SessionCookie,
-) -> Result<WithCookie, ApiError> {
-    let given = session_cookie::give(&app.engine, &tenant, &caller, cookie.shown.as_deref()).await?;
-    Ok(([(SET_COOKIE, cookie.set(&given)?)], Json(json!({ "user": *caller.claims }))))
+    keyed: Keyed,
+) -> Result<Response, ApiError> {
+    let (shown, claims) = (cookie.shown.clone(), caller.claims.clone());
+    let receipt = keyed.receipt(move |given: &Given| {
+        let body = idempotency::json(&json!({ "user": *claims }))?;
+        Ok(Answer { cookie: Some(cookie.set(given)), ..body })
+    });
+    let given = session_cookie::give(&app.engine, &tenant, &caller, shown.as_deref(), &receipt).await?;
+    reply(&receipt, &given)
 }
 
 /// `DELETE /auth/session`: signs out. The session's tokens are dead, too.

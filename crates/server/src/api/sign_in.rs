@@ -1,8 +1,7 @@
 //! `GET|POST /auth/{actor_type}/{auth_provider}`: signing in.
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 use vestibule_engine::error::Error;
 use vestibule_engine::ops;
@@ -15,6 +14,7 @@ use crate::extract::body::Body;
 use crate::extract::browser::FlowBrowser;
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
+use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::tenant::CurrentTenant;
 
 /// An address and a password out of a body; other fields are ignored. A query is never read for them, and may not contradict them.
@@ -29,6 +29,7 @@ pub(super) fn credentials(body: &Value, query: Option<&str>) -> Result<(String, 
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is one of the things that a handler asks for")]
 pub async fn post(
     State(app): State<App>,
     RawQuery(query): RawQuery,
@@ -37,6 +38,7 @@ pub async fn post(
     client: Caller,
     gate: Gate,
     browser: FlowBrowser,
+    keyed: Keyed,
 ) -> Result<Response, ApiError> {
     gate.require_installed()?;
     if gate.is_third_party() {
@@ -44,8 +46,9 @@ pub async fn post(
     }
     let (email, password) = credentials(&body, query.as_deref())?;
     let email = emailpass::address(&email)?;
-    let token = ops::sign_in::sign_in(&app.engine, &tenant.0, &client.0, &gate.actor, &email, &password).await?;
-    Ok(Json(json!({ "token": token })).into_response())
+    let receipt = keyed.receipt(|token: &String| idempotency::json(&json!({ "token": token })));
+    let token = ops::sign_in::sign_in(&app.engine, &tenant.0, &client.0, &gate.actor, &email, &password, &receipt).await?;
+    reply(&receipt, &token)
 }
 
 /// A provider with passwords reads them from the body alone, so a GET has none.

@@ -13,6 +13,7 @@ use vestibule_engine::model::hex;
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::model::provider::{ProviderSettings, ProviderType};
 use vestibule_engine::model::tenant::{Secret, Tenant, TenantSettings};
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ops::{self, Client};
 use vestibule_engine::provider::emailpass;
 
@@ -123,12 +124,12 @@ async fn demo_customer(engine: &Arc<Engine>, shop: &Arc<Tenant>) -> Result<(), F
         return Ok(());
     }
     let client = Client { ip: [127, 0, 0, 1].into(), user_agent: None };
-    let token = ops::registration::register(engine, shop, &client, &ActorType::customer(), &email, PASSWORD).await?;
+    let token = ops::registration::register(engine, shop, &client, &ActorType::customer(), &email, PASSWORD, &Receipt::none()).await?;
     let Some(caller) = ops::session::authenticate(engine, shop, &token).await? else { return Ok(()) };
     ops::identity::vouch(engine, shop, caller.identity).await?;
     let name = |text: &str| Change::Set(Some(text.to_owned()));
     let profile = Profile { first_name: name("Robin"), last_name: name("Demo"), ..Profile::default() };
-    ops::customer::create(engine, shop, &caller, Some(CUSTOMER), profile).await?;
+    ops::customer::create(engine, shop, &caller, Some(CUSTOMER), profile, &Receipt::none()).await?;
     Ok(())
 }
 

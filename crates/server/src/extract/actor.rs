@@ -7,6 +7,7 @@ use vestibule_engine::error::Error;
 use vestibule_engine::model::ids::CustomerId;
 use vestibule_engine::ops::session::{self, Caller};
 
+use super::idempotency::called_by;
 use super::tenant::CurrentTenant;
 use super::{App, session_cookie};
 use crate::error::ApiError;
@@ -60,14 +61,20 @@ fn customer(actor_type: &str) -> bool {
 
 async fn by_cookie(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> Result<Option<Caller>, ApiError> {
     let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
-    session_cookie::caller(parts, app, &tenant, permitted).await
+    let caller = session_cookie::caller(parts, app, &tenant, permitted).await?;
+    if let Some(caller) = &caller {
+        called_by(parts, &caller.identity);
+    }
+    Ok(caller)
 }
 
 async fn by_token(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> Result<Caller, ApiError> {
     let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
     let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
     let caller = session::authenticate(&app.engine, &tenant, token).await?;
-    Ok(caller.filter(|caller| permitted(&caller.claims.actor_type)).ok_or_else(Error::unauthenticated)?)
+    let caller = caller.filter(|caller| permitted(&caller.claims.actor_type)).ok_or_else(Error::unauthenticated)?;
+    called_by(parts, &caller.identity);
+    Ok(caller)
 }
 
 /// The cookie goes before the token, as in the server whose place this takes. One that shows nobody here leaves the word to the token.

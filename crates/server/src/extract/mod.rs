@@ -5,6 +5,7 @@ pub mod body;
 pub mod browser;
 pub mod client;
 pub mod gate;
+pub mod idempotency;
 pub mod known;
 pub mod path;
 pub mod publishable;

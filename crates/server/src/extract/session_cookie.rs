@@ -36,22 +36,20 @@ impl FromRequestParts<App> for SessionCookie {
 
 impl SessionCookie {
     /// The `Set-Cookie` of what the session was given.
-    ///
-    /// # Errors
-    /// None: the value is made of characters that a header can hold.
-    pub fn set(&self, given: &Given) -> Result<HeaderValue, Error> {
+    #[must_use]
+    pub fn set(&self, given: &Given) -> String {
         self.line(&given.value, given.lasts.as_secs())
     }
 
     /// The `Set-Cookie` that takes it from the browser.
     ///
     /// # Errors
-    /// As `set`.
+    /// None: it is made of characters that a header can hold.
     pub fn clear(&self) -> Result<HeaderValue, Error> {
-        self.line("", 0)
+        HeaderValue::from_str(&self.line("", 0)).map_err(|e| Error::unexpected(e.to_string()))
     }
 
-    fn line(&self, value: &str, age: u64) -> Result<HeaderValue, Error> {
+    fn line(&self, value: &str, age: u64) -> String {
         let same_site = match self.same_site {
             SameSite::Strict => "Strict",
             // Browsers take it with `Secure` alone; on one machine every port is of the same site anyway.
@@ -59,8 +57,7 @@ impl SessionCookie {
             SameSite::Lax | SameSite::None => "Lax",
         };
         let secure = if self.plain { "" } else { "; Secure" };
-        let line = format!("{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite={same_site}{secure}", name(self.plain));
-        HeaderValue::from_str(&line).map_err(|e| Error::unexpected(e.to_string()))
+        format!("{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite={same_site}{secure}", name(self.plain))
     }
 }
 

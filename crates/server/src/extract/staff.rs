@@ -11,6 +11,7 @@ use vestibule_engine::ops::api_key;
 
 use super::App;
 use super::actor::{AnyLogin, bearer, credentials};
+use super::idempotency::called_by;
 use super::tenant::CurrentTenant;
 use crate::error::ApiError;
 
@@ -40,6 +41,7 @@ impl FromRequestParts<App> for Staff {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
         if let Some(key) = secret_key(&parts.headers) {
             let id = api_key::secret(&app.engine, &tenant, &key).await?.ok_or_else(Error::unauthenticated)?;
+            called_by(parts, &id);
             return Ok(Self { id: id.to_string() });
         }
         let misplaced = bearer(&parts.headers).is_some_and(|token| token.starts_with("sk_"));

@@ -86,6 +86,16 @@ pub const NO_TIME: Fault = invalid(
 );
 pub const ADDRESSES_FULL: Fault =
     invalid("addresses_full", "The customer has as many addresses as it may have.", "A customer can have at most 200 addresses");
+pub const KEY_MALFORMED: Fault = invalid(
+    "key_malformed",
+    "The Idempotency-Key is empty, longer than 255 characters, not of visible ASCII, or given twice.",
+    "The Idempotency-Key must be 1 to 255 visible ASCII characters",
+);
+pub const TOO_LARGE_TO_KEEP: Fault = invalid(
+    "too_large_to_keep",
+    "The answer is too large to be kept for an Idempotency-Key; nothing was changed.",
+    "With an Idempotency-Key an answer may have at most 262144 bytes; ask for fewer fields",
+);
 pub const NO_EMAIL_ADDRESS: Fault = invalid("no_email_address", "A text is no e-mail address, or could pass for another.", "Invalid email address");
 pub const SHORT_PASSWORD: Fault =
     invalid("short_password", "The new password is too short for this store.", "Password must be at least 8 characters long");
@@ -251,7 +261,7 @@ pub const UNKNOWN_SESSION: Fault = fault(
 pub const CONFLICT: Fault = fault(
     Code::Conflict,
     "conflict",
-    "Other requests changed the same rows, three times in a row.",
+    "Other requests changed the same rows, three times in a row; or a request with this Idempotency-Key is being answered, or its answer held a token whose session has ended.",
     "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.",
 );
 pub const TOO_LARGE: Fault = Fault { name: "too_large", when: "The body is larger than 100 KiB.", kind: Kind::TooLarge };
@@ -261,6 +271,12 @@ pub const UNSUPPORTED_ENCODING: Fault =
     Fault { name: "unsupported_encoding", when: "The body is compressed.", kind: Kind::Unsupported("unsupported content encoding \"gzip\"") };
 pub const EMAIL_TAKEN: Fault =
     fault(Code::Duplicate, "email_taken", "Another customer has the address.", "Customer with this email already has an account");
+pub const KEY_REUSED: Fault = fault(
+    Code::Duplicate,
+    "key_reused",
+    "The Idempotency-Key was sent with another body or query.",
+    "The Idempotency-Key was sent with another request already",
+);
 pub const BUDGET_SPENT: Fault = fault(
     Code::TooManyRequests,
     "budget_spent",

@@ -168,6 +168,11 @@ fn is_tagged(route: &Route) -> bool {
     route.method == Method::GET && is_shared(route.path) && needs_tenant(route.path)
 }
 
+/// Whether it takes an Idempotency-Key.
+fn is_keyed(route: &Route) -> bool {
+    route.method == Method::POST && is_shared(route.path) && needs_tenant(route.path)
+}
+
 /// What can go wrong on any route of its kind.
 fn common(route: &Route, described: &Operation) -> Vec<&'static Fault> {
     let mut faults: Vec<&Fault> = Vec::new();
@@ -210,6 +215,12 @@ fn common(route: &Route, described: &Operation) -> Vec<&'static Fault> {
     }
     if writes {
         faults.push(&fault::OUTCOME_UNKNOWN);
+    }
+    if is_keyed(route) {
+        faults.extend([&fault::KEY_MALFORMED, &fault::KEY_REUSED, &fault::BUDGET_SPENT]);
+        if route.path.starts_with("/store/customers/me") {
+            faults.push(&fault::TOO_LARGE_TO_KEEP);
+        }
     }
     faults
 }
@@ -264,7 +275,7 @@ fn parameters(route: &Route, described: &Operation) -> Vec<Value> {
     if route.path.starts_with("/store") {
         parameters.extend([reference("parameters", "fields"), reference("parameters", "locale")]);
     }
-    if route.method == Method::POST && needs_tenant(route.path) {
+    if is_keyed(route) {
         parameters.push(reference("parameters", "idempotency_key"));
     }
     if is_tagged(route) {
@@ -284,7 +295,10 @@ fn responses(route: &Route, described: &Operation) -> Map<String, Value> {
     }
     let mut failures: BTreeMap<u16, Vec<&Fault>> = BTreeMap::new();
     for fault in &described.faults {
-        failures.entry(fault.answer().0).or_default().push(fault);
+        let same = failures.entry(fault.answer().0).or_default();
+        if !same.iter().any(|known| known.name == fault.name) {
+            same.push(fault);
+        }
     }
     for (status, faults) in failures {
         let names = |faults: &[&Fault]| faults.iter().map(|fault| fault.name).collect::<Vec<_>>();

@@ -225,7 +225,7 @@ pub fn parameters() -> Value {
         "locale": {"name": "locale", "in": "query", "schema": text(), "example": "de-DE",
             "description": "Accepted everywhere under /store; it changes nothing here."},
         "idempotency_key": {"name": "Idempotency-Key", "in": "header", "schema": text(), "example": "7f0c9c0e-4b0f-4c52-9a55-1a7c6b2d8f11",
-            "description": "A 409 gives it back, to retry with."},
+            "description": "1 to 255 visible ASCII characters. The same request with the same key is done once and gets the same answer for a day. A 409 gives it back, to retry with."},
         "if_none_match": {"name": "If-None-Match", "in": "header", "schema": text(), "example": "W/\"l8Kq0vQk3Yw2n5T7bZJmXg\"",
             "description": "The ETag of what you have: if it is still the same, the answer is 304 and empty."},
     })

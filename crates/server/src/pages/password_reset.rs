@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::ActorType;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ops::password_reset::{self, LinkState};
 use vestibule_engine::provider::emailpass;
 
@@ -43,7 +44,7 @@ pub async fn complete(State(app): State<App>, shop: PageTenant, Body(form): Body
         return shown(&shop, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
     };
     let actor = ActorType::new(claims.actor_type);
-    match password_reset::complete(&app.engine, &shop.tenant, &actor, &claims.provider, token, Some(password)).await {
+    match password_reset::complete(&app.engine, &shop.tenant, &actor, &claims.provider, token, Some(password), &Receipt::none()).await {
         Ok(()) => shown(&shop, StatusCode::OK, ResetState::Done, None, None),
         Err(e) => refused(&app, &shop, token, password, e).await,
     }
@@ -73,7 +74,7 @@ async fn refused(app: &App, shop: &PageTenant, token: &str, password: &str, e: E
 pub async fn request(State(app): State<App>, shop: PageTenant, Caller(client): Caller, Body(form): Body) -> Result<Response, ApiError> {
     let address = form.get("address").and_then(Value::as_str).unwrap_or_default();
     let asked = match emailpass::address(address) {
-        Ok(email) => password_reset::request(&app.engine, &shop.tenant, &client, &ActorType::customer(), &email, Map::new()).await,
+        Ok(email) => password_reset::request(&app.engine, &shop.tenant, &client, &ActorType::customer(), &email, Map::new(), &Receipt::none()).await,
         Err(e) => Err(e),
     };
     match asked {

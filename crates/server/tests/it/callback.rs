@@ -13,11 +13,11 @@ use vestibule_engine::provider::hostile::HostileIssuer;
 use crate::support::app::{TestApp, provider};
 use crate::support::client::{Answer, Call, Shop};
 
-const START: &str = "/auth/customer/certified";
+pub const START: &str = "/auth/customer/certified";
 const PAGE: &str = "https://acme.example/callback";
 
 /// The app, with the provider `certified` at both shops.
-async fn with_issuer(app: &mut TestApp) -> HostileIssuer {
+pub async fn with_issuer(app: &mut TestApp) -> HostileIssuer {
     let issuer = HostileIssuer::start_at(app.clock.clone());
     let name = issuer.issuer().as_str().trim_end_matches('/').to_owned();
     app.restart(|config| {
@@ -30,12 +30,12 @@ async fn with_issuer(app: &mut TestApp) -> HostileIssuer {
 }
 
 /// Begins, and lets the customer consent: what comes back in the query of the page.
-async fn go_there(shop: &Shop, issuer: &HostileIssuer) -> String {
+pub async fn go_there(shop: &Shop, issuer: &HostileIssuer) -> String {
     come_back(issuer, &shop.post(START).json(&json!({})).send().await)
 }
 
 /// The query with which the issuer sends back whom `started` sent there.
-fn come_back(issuer: &HostileIssuer, started: &Answer) -> String {
+pub fn come_back(issuer: &HostileIssuer, started: &Answer) -> String {
     assert_eq!(started.status, 200, "{}", started.text);
     let location = Url::parse(started.json()["location"].as_str().unwrap()).unwrap();
     issuer.visit(&location).query().unwrap().to_owned()
@@ -46,10 +46,10 @@ fn callback(shop: &Shop, query: &str) -> Call {
 }
 
 /// Signs in from beginning to end.
-async fn sign_in(shop: &Shop, issuer: &HostileIssuer) -> Answer {
+pub async fn sign_in(shop: &Shop, issuer: &HostileIssuer) -> Answer {
     callback(shop, &go_there(shop, issuer).await).send().await
 }
 
-fn person(sub: &str, email: &str, verified: bool) -> Value {
+pub fn person(sub: &str, email: &str, verified: bool) -> Value {
     json!({"sub": sub, "email": email, "email_verified": verified, "name": "Ann Lee"})
 }

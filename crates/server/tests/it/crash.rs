@@ -7,8 +7,10 @@ mod process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vestibule_engine::notify::sink::{Mode, SmtpSink};
 use vestibule_engine::ports::clock::Clock;
@@ -16,7 +18,7 @@ use vestibule_engine::ports::rng::Rng;
 use vestibule_engine::testing::{Backend, TestDatabase};
 use vestibule_engine::{Engine, Surroundings};
 
-use crate::support::app::{publishable_key, token_in};
+use crate::support::app::{customer, publishable_key, token_in};
 use crate::support::client::Shop;
 use ledger::{Ledger, Workers};
 use process::Server;
@@ -74,7 +76,9 @@ impl Stage {
         #[expect(clippy::disallowed_methods, reason = "the test is its own runtime")]
         let server = tokio::spawn(vestibule::app::serve(engine.clone(), listener, stop.clone()));
         self.drained(&engine).await;
-        ledger.verify(&Shop::new(&base, HOST, &publishable_key("acme")), &self.mail.mails()).await;
+        let acme = Shop::new(&base, HOST, &publishable_key("acme"));
+        ledger.send_again(&acme, &self.database).await;
+        ledger.verify(&acme, &self.mail.mails()).await;
         stop.cancel();
         server.await.unwrap();
         drop(engine);
@@ -131,6 +135,37 @@ async fn killed_at_random_moments(backend: Backend) {
     stage.verify(ledger).await;
 }
 
+/// Kills the server when an effect is committed and nobody has read its answer: whoever asks again gets it, and nothing is done twice.
+async fn killed_before_the_answer_is_read(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let mut server = stage.start().await;
+    let shop = |server: &Server| Shop::new(&server.base, HOST, &publishable_key("acme"));
+    let token = customer(&shop(&server), "ann@example.com").await;
+    let add =
+        |shop: Shop| shop.post("/store/customers/me/addresses").bearer(&token).header("idempotency-key", "k-1").json(&json!({"city": "Bremen"}));
+    let mut unread = JoinSet::new();
+    unread.spawn({
+        let call = add(shop(&server));
+        async move { call.try_send().await.ok() }
+    });
+    for n in 0.. {
+        assert!(n < 2_000, "the answer was never stored");
+        if stage.database.rows("SELECT 1 FROM idempotency_keys WHERE answer IS NOT NULL").await.unwrap().len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.kill();
+    drop(unread.join_all().await);
+    let server = stage.start().await;
+    let again = add(shop(&server)).send().await.expect_status(200);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.json()["customer"]["addresses"].as_array().unwrap().len(), 1);
+    assert_eq!(stage.database.rows("SELECT city FROM customer_addresses").await.unwrap(), [["Bremen"]]);
+    server.terminate().await;
+    stage.database.remove().await.unwrap();
+}
+
 /// Stops the server in order while the workers write.
 async fn told_to_stop(backend: Backend) {
     let mut stage = Stage::set(backend).await;
@@ -159,6 +194,16 @@ fn f1_nothing_acknowledged_is_lost_on_sqlite() {
 #[test]
 fn f1_nothing_acknowledged_is_lost_on_postgres() {
     block_on(killed_at_random_moments(Backend::Postgres));
+}
+
+#[test]
+fn f41_a_lost_answer_is_given_again_on_sqlite() {
+    block_on(killed_before_the_answer_is_read(Backend::Sqlite));
+}
+
+#[test]
+fn f41_a_lost_answer_is_given_again_on_postgres() {
+    block_on(killed_before_the_answer_is_read(Backend::Postgres));
 }
 
 #[test]

@@ -108,12 +108,30 @@ async fn prepare(app: &TestApp, cast: &Cast, before: Before) {
                 app.acme().post("/store/customers/me/addresses").bearer(&token).json(&json!({})).send().await.expect_status(200);
             }
         }
+        Before::ProfileLarge => {
+            let (shop, token) = (app.acme(), cast.fill("{customer}"));
+            let all = shop.get("/store/customers/me/addresses?limit=70&fields=id").bearer(&token).send().await.json();
+            for address in all["addresses"].as_array().unwrap() {
+                let path = format!("/store/customers/me/addresses/{}", address["id"].as_str().unwrap());
+                shop.post(&path).bearer(&token).json(&json!({"metadata": {"note": "x".repeat(4000)}})).send().await.expect_status(200);
+            }
+        }
+        Before::KeyUsed => keyed(app, cast, "used", json!({"first_name": "x"})).await,
+        Before::KeyInFlight => {
+            arm(Fault::Death);
+            keyed(app, cast, "in-flight", json!({"role": "admin"})).await;
+        }
         Before::HashingFails => app.engine.hasher.fail_next(),
         Before::CommitFails => arm(Fault::Commit),
         Before::CommitLost => arm(Fault::CommitLost),
         Before::BeginFails => arm(Fault::Begin),
         Before::Conflict => arm(Fault::Conflict),
     }
+}
+
+async fn keyed(app: &TestApp, cast: &Cast, key: &str, body: Value) {
+    let call = app.acme().post("/store/customers/me").bearer(&cast.fill("{customer}")).header("idempotency-key", key);
+    assert!(call.json(&body).send().await.status < 500);
 }
 
 async fn provoke(app: &TestApp, cast: &Cast, trigger: &Trigger) -> Answer {
@@ -131,7 +149,7 @@ async fn provoke(app: &TestApp, cast: &Cast, trigger: &Trigger) -> Answer {
     }
     prepare(app, cast, trigger.before).await;
     let answer = call.send().await;
-    for fault in [Fault::Begin, Fault::Commit, Fault::CommitLost, Fault::Conflict] {
+    for fault in [Fault::Begin, Fault::Commit, Fault::CommitLost, Fault::Conflict, Fault::Death] {
         app.engine.faults().arm(fault, 0);
     }
     answer

@@ -10,6 +10,7 @@ use vestibule_engine::error::Code;
 use vestibule_engine::model::customer::Profile;
 use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
 use vestibule_engine::ops;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::testing::execute;
 
 use crate::customer_import::{CUSTOMER, LOGIN, OLD, ann, imported};
@@ -204,9 +205,9 @@ each_db! {
         app.clock.advance(Duration::from_secs(1));
         let link = app.reset_token(&shop, "Ann@example.com").await;
         shop.complete_reset(&link, NEW_PASSWORD).await.expect_status(200);
-        let refused = ops::session::refresh(&app.engine, &acme, &caller).await.unwrap_err();
+        let refused = ops::session::refresh(&app.engine, &acme, &caller, &Receipt::none()).await.unwrap_err();
         assert_eq!(refused.code, Code::Unauthorized);
-        let refused = ops::customer::create(&app.engine, &acme, &caller, Some(ADDRESS), Profile::default()).await.unwrap_err();
+        let refused = ops::customer::create(&app.engine, &acme, &caller, Some(ADDRESS), Profile::default(), &Receipt::none()).await.unwrap_err();
         assert_eq!(refused.code, Code::Unauthenticated);
         assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["0"]);
         app.take_all_mail().await;

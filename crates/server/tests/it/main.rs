@@ -19,6 +19,7 @@ mod former_secret;
 mod fuzz;
 mod generated;
 mod health;
+mod idempotency;
 mod openapi;
 mod outbox;
 mod pages;

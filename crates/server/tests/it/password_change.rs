@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::ops;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::provider::emailpass;
 use vestibule_engine::testing::execute;
 
@@ -152,7 +153,7 @@ each_db! {
         let caller = ops::session::authenticate(&app.engine, &acme, &token).await.unwrap().unwrap();
         let client = ops::Client { ip: [203, 0, 113, 9].into(), user_agent: None };
         shop.call(Method::DELETE, "/auth/sessions/current").bearer(&token).send().await.expect_status(200);
-        let refused = ops::password_change::change(&app.engine, &acme, &client, &caller, PASSWORD, NEW_PASSWORD).await.unwrap_err();
+        let refused = ops::password_change::change(&app.engine, &acme, &client, &caller, PASSWORD, NEW_PASSWORD, &Receipt::none()).await.unwrap_err();
         assert_eq!(refused.code, vestibule_engine::error::Code::Unauthenticated);
         shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
     }
@@ -182,9 +183,10 @@ each_db! {
         let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let reset = app.reset_token(&shop, ADDRESS).await;
         let actor = ActorType::customer();
+        let none = Receipt::none();
         let (change, complete) = (
             change(&shop, &token, PASSWORD, NEW_PASSWORD),
-            ops::password_reset::complete(&app.engine, &acme, &actor, emailpass::NAME, &reset, Some("another-New-pass-1")),
+            ops::password_reset::complete(&app.engine, &acme, &actor, emailpass::NAME, &reset, Some("another-New-pass-1"), &none),
         );
         let (changed, completed) = tokio::join!(change, complete);
         let winner = if completed.is_ok() { "another-New-pass-1" } else { NEW_PASSWORD };

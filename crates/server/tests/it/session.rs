@@ -14,6 +14,7 @@ use vestibule_engine::model::email::Email;
 use vestibule_engine::model::tenant::{Algorithm, Secret, Tokens};
 use vestibule_engine::model::time::Span;
 use vestibule_engine::ops;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::testing::execute;
 
@@ -104,7 +105,7 @@ each_db! {
         // Between the look and the transaction a reset ends the sessions.
         let reset = app.reset_token(&shop, ADDRESS).await;
         shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
-        let refused = ops::customer::create(&app.engine, &acme, &caller, Some(ADDRESS), Profile::default()).await.unwrap_err();
+        let refused = ops::customer::create(&app.engine, &acme, &caller, Some(ADDRESS), Profile::default(), &Receipt::none()).await.unwrap_err();
         assert_eq!(refused.code, Code::Unauthenticated);
         assert_eq!(app.rows("SELECT COUNT(*) FROM customers").await, ["0"]);
         app.settle().await;

@@ -20,14 +20,14 @@ use crate::store::delivery::{Channel, Ending};
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
 use crate::store::{
-    Tx, address, api_key, callback, customer, delivery, event, identity, job, limit, password_reset, session, signing_key, tenant, user,
+    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, tenant, user,
 };
 use crate::testing::Backend;
 
 const STEPS: usize = 1_200;
 const NAMES: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 const LEASES: [&str; 2] = ["w1", "w2"];
-const KINDS: u64 = 31;
+const KINDS: u64 = 33;
 /// The tables as SQLite has them; that PostgreSQL has the same columns is a test of its own.
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_init.sql");
 
@@ -129,7 +129,8 @@ impl Step {
             11..=17 => self.jobs_and_limits(tx).await?,
             18..=20 => self.events_and_deliveries(tx).await?,
             21..=25 => self.shops(tx).await?,
-            _ => self.third_parties_and_addresses(tx).await?,
+            26..=30 => self.third_parties_and_addresses(tx).await?,
+            _ => self.repeated_requests(tx).await?,
         };
         if self.fails { on_purpose() } else { Ok(answer) }
     }
@@ -325,6 +326,18 @@ impl Step {
                 }
                 format!("{:?}", address::of_customer(tx, tenant, self.customer).await?)
             }
+        })
+    }
+}
+
+impl Step {
+    async fn repeated_requests(self, tx: &mut Tx) -> Result<String> {
+        let Self { tenant, name, lease, ends_at, due_at, .. } = self;
+        Ok(if self.kind == 31 {
+            let claim = idempotency::Claim { id: name.as_bytes(), request: lease.as_bytes(), lease, lease_until: due_at, expires_at: ends_at };
+            format!("{:?}", idempotency::claim(tx, tenant, claim).await?)
+        } else {
+            format!("{:?}", idempotency::settle(tx, tenant, name.as_bytes(), lease, name.as_bytes(), None).await?)
         })
     }
 }

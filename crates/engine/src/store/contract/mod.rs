@@ -50,6 +50,7 @@ mod delivery;
 mod event;
 mod first_tenant;
 mod history;
+mod idempotency;
 mod identity;
 mod job;
 mod limit;

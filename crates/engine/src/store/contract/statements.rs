@@ -18,6 +18,7 @@ const ALL: &[(&str, &[&str])] = &[
     ("customer", store::customer::STATEMENTS),
     ("delivery", store::delivery::STATEMENTS),
     ("event", store::event::STATEMENTS),
+    ("idempotency", store::idempotency::STATEMENTS),
     ("identity", store::identity::STATEMENTS),
     ("job", store::job::STATEMENTS),
     ("limit", store::limit::STATEMENTS),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use url::Url;
-use vestibule_engine::provider::hostile::{Bend, Endpoint};
+use vestibule_engine::provider::hostile::{Bend, Endpoint, HostileIssuer};
 
 use super::{PAGE, START, callback, come_back, go_there, person, sign_in, with_issuer};
 use crate::support::app::{ADDRESS, PASSWORD, TestApp, customer, provider};
@@ -100,6 +100,31 @@ each_db! {
         callback(&acme, "").send().await.expect_error(401, "No code provided");
         // What the provider has to do with it: nothing, unless the state was good.
         assert_eq!(issuer.count(Endpoint::Token), 1);
+    }
+
+    async fn r91_r97_what_began_at_one_provider_does_not_end_at_another(app: TestApp) {
+        let honest = with_issuer(app).await;
+        let hostile = HostileIssuer::start_at(app.clock.clone());
+        let name = hostile.issuer().as_str().trim_end_matches('/').to_owned();
+        app.restart(|config| drop(config.tenants[0].providers.insert("other".to_owned(), provider(&name, PAGE)))).await;
+        let acme = app.acme();
+        let other = |query: &str| acme.get(&format!("/auth/customer/other/callback?{query}")).send();
+        // Where the customer began at the honest one, the hostile one is never handed the code, nor the honest one a foreign code.
+        let begun = go_there(&acme, &honest).await;
+        other(&begun).await.expect_error(401, "No state provided, or session expired");
+        let theirs = come_back(&hostile, &acme.post("/auth/customer/other").json(&json!({})).send().await);
+        callback(&acme, &theirs).send().await.expect_error(401, "No state provided, or session expired");
+        // Nor by its own state, if the answer names another issuer.
+        let begun = Url::parse(&format!("https://acme.example/?{}", go_there(&acme, &honest).await)).unwrap();
+        let mut swapped = url::form_urlencoded::Serializer::new(String::new());
+        swapped.extend_pairs(begun.query_pairs().filter(|(key, _)| key != "iss")).append_pair("iss", &name);
+        callback(&acme, &swapped.finish()).send().await.expect_status(401);
+        assert_eq!((honest.count(Endpoint::Token), hostile.count(Endpoint::Token)), (0, 0));
+        assert_eq!(app.rows("SELECT COUNT(*) FROM identities").await, ["0"]);
+        // Each ends where it began.
+        sign_in(&acme, &honest).await.expect_status(200);
+        let theirs = come_back(&hostile, &acme.post("/auth/customer/other").json(&json!({})).send().await);
+        other(&theirs).await.expect_status(200);
     }
 
     async fn an_error_spends_the_state_and_is_told_in_words(app: TestApp) {

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::notify::sink::{ReceivedMail, SmtpSink};
 use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
+use vestibule_engine::testing::TestDatabase;
 
 use super::{HOST, is_reset};
 use crate::support::app::{publishable_key, token_in};
@@ -28,8 +29,29 @@ struct Account {
     owed: Option<Timestamp>,
 }
 
+/// A request that named a key.
+struct Keyed {
+    path: &'static str,
+    key: String,
+    token: Option<String>,
+    body: Value,
+    /// `None`: the connection broke.
+    answer: Option<String>,
+}
+
+impl Keyed {
+    fn call(&self, shop: &Shop) -> Call {
+        let call = shop.post(self.path).header("idempotency-key", &self.key).json(&self.body);
+        match &self.token {
+            Some(token) => call.bearer(token),
+            None => call,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Ledger {
+    keyed: Vec<Keyed>,
     accounts: Vec<Account>,
     strangers: Vec<String>,
     customers: HashSet<String>,
@@ -85,6 +107,7 @@ impl Workers {
         let mut all = Ledger::default();
         while let Some(ledger) = self.tasks.join_next().await {
             let ledger = ledger.unwrap();
+            all.keyed.extend(ledger.keyed);
             all.accounts.extend(ledger.accounts);
             all.strangers.extend(ledger.strangers);
             all.customers.extend(ledger.customers);
@@ -153,15 +176,28 @@ impl Worker {
     async fn register(&mut self, shop: &Shop, step: &str) -> Option<()> {
         let (address, password) = (format!("w{}-{step}@example.com", self.name), format!("first-pass-{step}"));
         let body = json!({"email": address, "password": password});
-        let answer = sent(shop.post("/auth/customer/emailpass/register").json(&body), &[200]).await?;
+        let answer = self.keyed(shop, "/auth/customer/emailpass/register", None, body).await?;
         if answer.status == 200 {
             self.ledger.accounts.push(Account { address: address.clone(), passwords: vec![password], owed: None });
-            let created = sent(shop.post("/store/customers").bearer(&answer.token()).json(&json!({"email": address})), &[200]).await?;
+            let created = self.keyed(shop, "/store/customers", Some(answer.token()), json!({"email": address})).await?;
             if created.status == 200 {
                 self.ledger.customers.insert(address);
             }
         }
         Some(())
+    }
+
+    /// Sends a request with a key of its own, and remembers both.
+    async fn keyed(&mut self, shop: &Shop, path: &'static str, token: Option<String>, body: Value) -> Option<Answer> {
+        let key = format!("{}-{}", self.name, self.ledger.keyed.len());
+        let mut keyed = Keyed { path, key, token, body, answer: None };
+        let answer = sent(keyed.call(shop), &[200]).await;
+        keyed.answer = answer.as_ref().map(|answer| answer.text.clone());
+        // "Come back later" is no outcome.
+        if answer.as_ref().is_none_or(|answer| answer.status == 200) {
+            self.ledger.keyed.push(keyed);
+        }
+        answer
     }
 
     /// Uses the newest token that was mailed to the account, if any.
@@ -201,6 +237,27 @@ fn tokens(mails: &[ReceivedMail], address: &str) -> Vec<String> {
 }
 
 impl Ledger {
+    /// F41: sends every request that named a key again. What was answered is answered alike, and what was not is done by now, once.
+    pub async fn send_again(&self, shop: &Shop, database: &TestDatabase) {
+        let (mut given, mut done) = (0, 0);
+        for keyed in &self.keyed {
+            let again = keyed.call(shop).send().await;
+            match (&keyed.answer, again.status) {
+                // A reset has ended the session of the token: the one in the answer, or the one that asks.
+                (_, 409) if keyed.token.is_none() => {}
+                (_, 401) if keyed.token.is_some() => {}
+                (Some(answer), 200) => assert_eq!((&again.text, again.header("idempotency-replayed")), (answer, "true")),
+                (None, 200) if again.header("idempotency-replayed") == "true" => given += 1,
+                (None, 200) => done += 1,
+                _ => panic!("{} {}: {} {}", keyed.path, keyed.key, again.status, again.text),
+            }
+        }
+        println!("of {} requests with a key {given} had lost their answer, and {done} were not done", self.keyed.len());
+        // No worker signs in: a registration that was done twice would have begun two sessions.
+        let twice = database.rows("SELECT identity_id, COUNT(*) FROM sessions GROUP BY identity_id HAVING COUNT(*) <> 1").await.unwrap();
+        assert!(twice.is_empty(), "registered twice: {twice:?}");
+    }
+
     /// Holds the ledger against the server `shop` and the mails that came.
     pub async fn verify(&self, shop: &Shop, mails: &[ReceivedMail]) {
         assert!(self.accounts.len() > 5 && self.requests > 5, "hardly anything was written: {self}");

@@ -19,6 +19,7 @@ No answer holds SQL, the text of an exception or a secret; the log has these.
 - **401.** Where the message is exactly `Unauthorized`, only a request whose `Accept` names `application/json` gets JSON; every other one, `*/*` included,
   gets the plain text. A 401 with a message of its own is always JSON. Each carries `WWW-Authenticate: Bearer` and `Vary: Accept`.
 - **409** carries the `Idempotency-Key` to retry with: the caller's own, or a new one.
+- What is answered to an `Idempotency-Key` before has `Idempotency-Replayed: true`.
 - **429 and 503** carry `Retry-After` in seconds.
 - Under `/store`, `/auth` and `/admin` errors carry the CORS headers of the shop, and a script may read `Idempotency-Key`, `Retry-After` and
   `WWW-Authenticate`.
@@ -75,6 +76,9 @@ fn before(before: Before) -> &'static str {
         Before::Nothing => "",
         Before::GuessesSpent => " *(after ten failed sign-ins)*",
         Before::AddressesFull => " *(after 200 addresses)*",
+        Before::ProfileLarge => " *(after much metadata)*",
+        Before::KeyUsed => " *(after the same key with another body)*",
+        Before::KeyInFlight => " *(while the same is answered)*",
         Before::HashingFails => " *(with a fault of hashing)*",
         Before::CommitFails => " *(with a refused COMMIT)*",
         Before::CommitLost => " *(with a connection that breaks)*",

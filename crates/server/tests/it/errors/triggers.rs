@@ -10,6 +10,12 @@ pub enum Before {
     GuessesSpent,
     /// The customer has 200 addresses.
     AddressesFull,
+    /// The customer has 70 addresses with much metadata.
+    ProfileLarge,
+    /// A request of the customer with the key `used` was answered.
+    KeyUsed,
+    /// The process died that answered a request with the key `in-flight`.
+    KeyInFlight,
     /// The next password cannot be hashed.
     HashingFails,
     /// The database refuses to commit.
@@ -53,6 +59,7 @@ const IDENTITIES: &str = "`POST /auth/identities`, `DELETE /auth/identities/{id}
 const CHANGE: &str = "`POST …/change-password`";
 const UPDATE: &str = "`POST …/update`";
 const WITH_BODY: &str = "every route that reads a body";
+const KEYED: &str = "every `POST` of `/auth` and `/store`";
 const WRITES: &str = "every route that writes";
 
 const fn row(status: u16, code: Code, when: &'static str, routes: &'static str, request: &'static str, body: &'static str) -> Trigger {
@@ -104,6 +111,12 @@ pub const TRIGGERS: &[Trigger] = &[
     row(400, Code::InvalidData, "The customer has as many addresses as it may have", "`POST /store/customers/me/addresses`",
         "POST /store/customers/me/addresses\nauthorization: Bearer {customer}\n\n{}",
         r#"{"type":"invalid_data","message":"A customer can have at most 200 addresses"}"#).before(Before::AddressesFull),
+    row(400, Code::InvalidData, "The answer is too large to be kept for an Idempotency-Key; nothing was changed", "`/store/customers/me` and below",
+        "POST /store/customers/me\nidempotency-key: large\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"type":"invalid_data","message":"With an Idempotency-Key an answer may have at most 262144 bytes; ask for fewer fields"}"#).before(Before::ProfileLarge),
+    row(400, Code::InvalidData, "The Idempotency-Key is empty, longer than 255 characters, or not of visible ASCII", KEYED,
+        "POST /auth/customer/emailpass\nidempotency-key: a b\n\n{}",
+        r#"{"type":"invalid_data","message":"The Idempotency-Key must be 1 to 255 visible ASCII characters"}"#),
     row(400, Code::InvalidData, "A string is no address, or could pass for another", "`/auth/{actor_type}/emailpass`, `…/register`, `…/reset-password`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"ann\",\"password\":\"an-Old-pass-8\"}",
         r#"{"type":"invalid_data","message":"Invalid email address"}"#),
@@ -275,6 +288,10 @@ pub const TRIGGERS: &[Trigger] = &[
         "POST /store/customers/me\nidempotency-key: of-the-caller\nauthorization: Bearer {customer}\n\n{}",
         r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
         .before(Before::Conflict).headers(&[("Idempotency-Key", "of-the-caller")]),
+    row(409, Code::Conflict, "A request with this Idempotency-Key is being answered, or its answer held a token whose session has ended", KEYED,
+        "POST /store/customers/me\nidempotency-key: in-flight\nauthorization: Bearer {customer}\n\n{\"role\":\"admin\"}",
+        r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
+        .before(Before::KeyInFlight).headers(&[("Idempotency-Key", "in-flight")]),
     row(413, Code::InvalidData, "The body is larger than 100 KiB", WITH_BODY,
         "POST /auth/customer/emailpass\n\n{\"email\":\"{102400 letters}\"}",
         r#"{"type":"unknown_error","message":"request entity too large"}"#).of_the_server(),
@@ -287,7 +304,10 @@ pub const TRIGGERS: &[Trigger] = &[
     row(422, Code::Duplicate, "Another customer has the address", CUSTOMERS,
         "POST /store/customers\nhost: globex.api.example.com\nx-publishable-api-key: {globex key}\nauthorization: Bearer {second}\n\n{\"email\":\"ann@example.com\"}",
         r#"{"code":"invalid_request_error","type":"duplicate_error","message":"Customer with this email already has an account"}"#),
-    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer. The address need not exist", "`/auth/*`, `POST /store/customers/me`, writes to `/store/customers/me/addresses`",
+    row(422, Code::Duplicate, "The Idempotency-Key was sent with another body or query", KEYED,
+        "POST /store/customers/me\nidempotency-key: used\nauthorization: Bearer {customer}\n\n{}",
+        r#"{"code":"invalid_request_error","type":"duplicate_error","message":"The Idempotency-Key was sent with another request already"}"#).before(Before::KeyUsed),
+    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer; new Idempotency-Keys of a caller or a shop. The address need not exist", "`/auth/*`, `POST /store/customers`, `POST /store/customers/me`, writes to `/store/customers/me/addresses`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"spent@example.com\",\"password\":\"a-Wrong-pass-1\"}",
         r#"{"type":"too_many_requests","message":"Too many requests. Please try again later."}"#)
         .before(Before::GuessesSpent).headers(&[("Retry-After", "901")]),

@@ -11,6 +11,7 @@ use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::model::tenant::TenantSettings;
 use vestibule_engine::model::time::Timestamp;
 use vestibule_engine::ops;
+use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ports::clock::Clock;
 use vestibule_engine::ports::rng::Rng;
 use vestibule_engine::provider::emailpass;
@@ -27,7 +28,8 @@ impl Ahead {
     pub async fn request_reset(&self, slug: &str, address: &str) -> vestibule_engine::error::Result<()> {
         let tenant = ops::tenant::by_slug(&self.0, slug).await?;
         let client = ops::Client { ip: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), user_agent: None };
-        ops::password_reset::request(&self.0, &tenant, &client, &ActorType::customer(), &emailpass::address(address)?, Map::new()).await
+        ops::password_reset::request(&self.0, &tenant, &client, &ActorType::customer(), &emailpass::address(address)?, Map::new(), &Receipt::none())
+            .await
     }
 }
 
