@@ -3,6 +3,7 @@
 
 mod backlog;
 mod client;
+mod compare;
 mod conditions;
 mod config;
 mod hashing;
@@ -45,7 +46,7 @@ struct Cli {
     options: Options,
 }
 
-#[derive(Subcommand, Clone, Copy, PartialEq, Eq)]
+#[derive(Subcommand, Clone, PartialEq, Eq)]
 enum What {
     /// Everything below, one after the other.
     All,
@@ -57,6 +58,12 @@ enum What {
     Start,
     /// Memory and session checks while 200 sign-ins are in flight.
     Storm,
+    /// `/store/customers/me` and the refresh of a token beside those of an earlier build; no part of `all`.
+    Compare {
+        /// The earlier server.
+        #[arg(long)]
+        baseline: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -133,7 +140,7 @@ fn measure(cli: &Cli) -> Result<bool> {
     let on = |database: &'static str, database_url: String| -> Result<Figures> {
         let secrets = Secrets::load_or_draw(&directory)?;
         let site = Site { binary: options.server.canonicalize()?, directory: directory.clone(), secrets, database_url, smtp_port: sink.port };
-        battery(&Bench { options, runtime: &runtime, sink: &sink, site, database, cores }, cli.what)
+        battery(&Bench { options, runtime: &runtime, sink: &sink, site, database, cores }, &cli.what)
     };
     let sqlite = on("sqlite", format!("sqlite://{}", directory.join("bench.db").display()))?;
     let postgres = options.postgres.clone().map(|url| on("postgres", url)).transpose()?;
@@ -147,8 +154,11 @@ fn measure(cli: &Cli) -> Result<bool> {
     Ok(missed.is_empty())
 }
 
-fn battery(bench: &Bench, what: What) -> Result<Figures> {
-    let wanted = |kind| what == What::All || what == kind;
+fn battery(bench: &Bench, what: &What) -> Result<Figures> {
+    if let What::Compare { baseline } = what {
+        return compare::run(bench, baseline);
+    }
+    let wanted = |kind| *what == What::All || *what == kind;
     let tenants: &[&'static Tenant] = if wanted(What::Throughput) { &[&EDDSA, &HS256] } else { &[&EDDSA] };
     let shops = open_shops(bench, tenants, bench.options.customers)?;
     let first = shops.first().ok_or("no tenant")?;

@@ -47,6 +47,11 @@ impl Shop {
         Requests::new(self.tokens.iter().map(|token| get(as_customer(token), "/store/customers/me")).collect())
     }
 
+    pub fn refreshes(&self) -> Arc<Requests> {
+        let as_customer = |token| Caller { host: self.tenant.host, publishable_key: None, token: Some(token) };
+        Requests::new(self.tokens.iter().map(|token| post(as_customer(token), "/auth/token/refresh", &json!({}))).collect())
+    }
+
     pub fn resets(&self) -> Arc<Requests> {
         Requests::new((0..self.customers()).map(|index| self.reset('c', index)).collect())
     }
