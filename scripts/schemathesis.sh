@@ -12,6 +12,7 @@ examples="${1:-10}"
 tools=target/schemathesis
 folder=""
 server=""
+program=""
 
 fail() {
     printf 'schemathesis.sh: %s\n' "$*" >&2
@@ -71,7 +72,8 @@ publishable_keys = ["$KEY"]
 enabled = false
 TOML
     chmod 600 "$folder/vestibule.toml"
-    VESTIBULE_LOG=vestibule=info,error "${target:-target}/debug/vestibule" serve --config "$folder/vestibule.toml" 2>"$folder/server.log" &
+    program="${target:-target}/debug/vestibule"
+    VESTIBULE_LOG=vestibule=info,error "$program" serve --config "$folder/vestibule.toml" 2>"$folder/server.log" &
     server=$!
     for ((try = 0; try < 200; try++)); do
         BASE=$(sed -n 's/^vestibule: listening on //p' "$folder/server.log")
@@ -87,11 +89,12 @@ post() {
     curl --silent --show-error --fail --header "Content-Type: application/json" --header "x-publishable-api-key: $KEY" "${@:2}" "$BASE$1"
 }
 
-# The customer whose token the requests carry.
+# The customer whose token the requests carry, and a key of the staff.
 sign_up() {
     local credentials="{\"email\": \"customer@gmail.com\", \"password\": \"$PASSWORD\"}"
     TOKEN=$(post /auth/customer/emailpass/register --data "$credentials" | sed 's/.*"token":"\([^"]*\)".*/\1/')
     post /store/customers --header "Authorization: Bearer $TOKEN" --data '{"email": "customer@gmail.com"}' >/dev/null
+    STAFF_KEY=$("$program" key create --config "$folder/vestibule.toml" --tenant acme --type secret --title schemathesis | grep -o 'sk_[0-9a-f]*')
 }
 
 trap clean_up EXIT
@@ -102,7 +105,7 @@ trap 'exit 143' TERM
 install_missing
 "$tools/bin/openapi-spec-validator" --schema 3.1 openapi.json
 folder=$(mktemp -d /tmp/vestibule-schemathesis.XXXXXXXX)
-export KEY="pk_$(printf '0%.0s' {1..64})" PASSWORD=three-brown-Lamps-2 TOKEN="" BASE=""
+export KEY="pk_$(printf '0%.0s' {1..64})" PASSWORD=seven-brown-Lamps-9 TOKEN="" STAFF_KEY="" BASE=""
 start_server
 sign_up
 status=0
