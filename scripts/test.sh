@@ -77,6 +77,7 @@ install_missing() {
         [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
+        python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     fi
     if [ "${#packages[@]}" -gt 0 ]; then
         command -v apt-get >/dev/null || fail "please install: ${packages[*]}"
@@ -91,6 +92,9 @@ install_missing() {
     if [ "$filtered" = no ]; then
         (cd e2e && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund)
         (cd examples/storefront && npm ci --no-audit --no-fund)
+        # With what a receiver in Python checks webhooks.
+        [ -x target/standardwebhooks/bin/python ] || python3 -m venv target/standardwebhooks
+        target/standardwebhooks/bin/pip install --quiet --disable-pip-version-check standardwebhooks==1.1.0
     fi
 }
 

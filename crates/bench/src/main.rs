@@ -15,6 +15,7 @@ mod sink;
 mod start;
 mod stats;
 mod storm;
+mod subscribers;
 mod throughput;
 mod timing;
 
@@ -58,6 +59,8 @@ enum What {
     Start,
     /// Memory and session checks while 200 sign-ins are in flight.
     Storm,
+    /// Calls of eighteen webhooks while a nineteenth hangs and a twentieth fails.
+    Subscribers,
     /// `/store/customers/me` and the refresh of a token beside those of an earlier build; no part of `all`.
     Compare {
         /// The earlier server.
@@ -159,9 +162,13 @@ fn battery(bench: &Bench, what: &What) -> Result<Figures> {
         return compare::run(bench, baseline);
     }
     let wanted = |kind| *what == What::All || *what == kind;
-    let tenants: &[&'static Tenant] = if wanted(What::Throughput) { &[&EDDSA, &HS256] } else { &[&EDDSA] };
+    let tenants: &[&'static Tenant] = match what {
+        What::All | What::Throughput => &[&EDDSA, &HS256],
+        What::Subscribers => &[&HS256],
+        _ => &[&EDDSA],
+    };
     let shops = open_shops(bench, tenants, bench.options.customers)?;
-    let first = shops.first().ok_or("no tenant")?;
+    let (first, last) = shops.first().zip(shops.last()).ok_or("no tenant")?;
     let mut figures = Figures::default();
     if wanted(What::Start) {
         figures.extend(start::run(bench)?);
@@ -176,6 +183,9 @@ fn battery(bench: &Bench, what: &What) -> Result<Figures> {
         figures.extend(timing::run(bench, first)?);
         let moved = open_shops(bench, &[&MOVED], bench.options.customers.min(timing::CALLS))?;
         figures.extend(timing::run_of_imported(bench, moved.first().ok_or("no tenant")?)?);
+    }
+    if wanted(What::Subscribers) {
+        figures.extend(subscribers::run(bench, last)?);
     }
     Ok(figures)
 }

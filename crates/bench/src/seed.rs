@@ -52,6 +52,12 @@ impl Shop {
         Requests::new(self.tokens.iter().map(|token| post(as_customer(token), "/auth/token/refresh", &json!({}))).collect())
     }
 
+    /// The same change of each customer.
+    pub fn updates(&self, change: &Value) -> Arc<Requests> {
+        let as_customer = |token| Caller { host: self.tenant.host, publishable_key: Some(&self.key), token: Some(token) };
+        Requests::new(self.tokens.iter().map(|token| post(as_customer(token), "/store/customers/me", change)).collect())
+    }
+
     pub fn resets(&self) -> Arc<Requests> {
         Requests::new((0..self.customers()).map(|index| self.reset('c', index)).collect())
     }

@@ -32,9 +32,14 @@ pub struct Server {
 
 impl Site {
     pub fn start(&self, limits: Limits) -> Result<Server> {
+        self.start_with(limits, "")
+    }
+
+    /// With `more` at the end of its configuration, which is in the settings of the last tenant.
+    pub fn start_with(&self, limits: Limits, more: &str) -> Result<Server> {
         let port = free_port()?;
         let config = self.directory.join("vestibule.toml");
-        fs::write(&config, config::render(&self.secrets, &self.database_url, port, self.smtp_port, limits))?;
+        fs::write(&config, config::render(&self.secrets, &self.database_url, port, self.smtp_port, limits) + more)?;
         let log = self.directory.join("server.log");
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);

@@ -149,7 +149,7 @@ impl PausedWorker {
     /// Goes on where it stopped, as if no time had passed.
     pub async fn resume(self) {
         for work in self.held {
-            crate::outbox::carry_out(&self.engine, work).await;
+            let _ = crate::outbox::carry_out(&self.engine, work).await;
         }
     }
 }

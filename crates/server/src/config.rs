@@ -10,7 +10,7 @@ use url::Url;
 use vestibule_engine::config::Config;
 use vestibule_engine::crypto::keyring::MasterKey;
 use vestibule_engine::model::event::EventName;
-use vestibule_engine::model::tenant::{Algorithm, SameSite, TenantSettings, is_slug, well_known_secrets};
+use vestibule_engine::model::tenant::{Algorithm, SameSite, Secret, TenantSettings, is_slug, well_known_secrets};
 use vestibule_engine::notify::inbox::Inbox;
 use vestibule_engine::notify::provider_for;
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
@@ -260,17 +260,7 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
     if tenant.passwords.min_length == 0 || tenant.passwords.min_length > 128 {
         wrong("passwords.min_length must be between 1 and 128".into());
     }
-    for hook in &tenant.webhooks {
-        let bytes = hook.secret.expose().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok()).map_or(0, |b| b.len());
-        if !(24..=64).contains(&bytes) {
-            wrong(format!("webhooks: the secret of {} must be whsec_ and 24 to 64 bytes in base64", hook.url));
-        }
-        for pattern in &hook.events {
-            if !EventName::ALL.into_iter().any(|name| name.matches(pattern)) {
-                wrong(format!("webhooks: `{pattern}` matches no event"));
-            }
-        }
-    }
+    webhook_findings(tenant, &mut wrong);
     if let Some(transport) = &tenant.mail.transport {
         if let Err(e) = provider_for(transport.expose(), slug, &Inbox::new(Clock::System)) {
             wrong(format!("mail.transport: {e}"));
@@ -289,9 +279,35 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
     findings.warnings.extend(callback::warnings(tenant));
 }
 
+fn webhook_findings(tenant: &TenantSettings, wrong: &mut impl FnMut(String)) {
+    let mut urls = HashSet::new();
+    for hook in &tenant.webhooks {
+        for (name, secret) in [("secret", Some(&hook.secret)), ("former_secret", hook.former_secret.as_ref())] {
+            let is_good = |secret: &Secret| {
+                let key = secret.expose().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+                key.is_some_and(|key| (24..=64).contains(&key.len()))
+            };
+            if !secret.is_none_or(is_good) {
+                wrong(format!("webhooks: the {name} of {} must be whsec_ and 24 to 64 bytes in base64", hook.url));
+            }
+        }
+        if hook.former_secret.as_ref().is_some_and(|former| former.expose() == hook.secret.expose()) {
+            wrong(format!("webhooks: the former_secret of {} is its secret", hook.url));
+        }
+        if !urls.insert(&hook.url) {
+            wrong(format!("webhooks: {} is declared twice; name all its events in one", hook.url));
+        }
+        for pattern in &hook.events {
+            if !EventName::ALL.into_iter().any(|name| name.matches(pattern)) {
+                wrong(format!("webhooks: `{pattern}` matches no event"));
+            }
+        }
+    }
+}
+
 fn secret_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings) {
     let slug = &tenant.slug;
-    match (tenant.tokens.algorithm, tenant.tokens.secret.as_ref().map(vestibule_engine::model::tenant::Secret::expose)) {
+    match (tenant.tokens.algorithm, tenant.tokens.secret.as_ref().map(Secret::expose)) {
         (Algorithm::Hs256, None | Some("")) => findings.errors.push(format!("tenant {slug}: tokens.secret is required for HS256")),
         (Algorithm::Hs256, Some(secret)) if well_known_secrets().contains(secret.to_ascii_lowercase().as_str()) => {
             findings.relaxed(local, format!("tenant {slug}: tokens.secret is a well-known word; anybody can make tokens"));

@@ -299,9 +299,23 @@ CREATE TABLE deliveries (
     attempts BIGINT NOT NULL,
     -- What the subscriber answered last.
     answer TEXT,
+    -- When its tries began: three days later it is given up. A retry by hand begins them anew.
+    begun_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     done_at BIGINT,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX deliveries_due ON deliveries (tenant_id, due_at, id) WHERE state = 'waiting';
+-- By subscriber, so that what one has waiting is never passed over on the way to another's.
+CREATE INDEX deliveries_due ON deliveries (tenant_id, subscriber, due_at, id) WHERE state = 'waiting';
+-- What is done, for the sweep.
+CREATE INDEX deliveries_done ON deliveries (tenant_id, state, done_at, id) WHERE state <> 'waiting';
 CREATE INDEX deliveries_by_event ON deliveries (tenant_id, event_id);
+
+-- Webhooks to which nothing is sent: they answered that they are gone, or an operator switched them off.
+CREATE TABLE disabled_webhooks (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    -- As in deliveries.
+    subscriber TEXT NOT NULL,
+    disabled_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, subscriber)
+);

@@ -317,6 +317,9 @@ pub struct Webhook {
     pub url: Url,
     /// `whsec_` and 24 to 64 bytes in base64.
     pub secret: Secret,
+    /// The secret that `secret` replaces. While it stands here, both sign, so that the subscriber may change at any time.
+    #[serde(default)]
+    pub former_secret: Option<Secret>,
     /// Event names, or patterns such as `customer.*`. Only an exact name receives an event's secret fields.
     pub events: Vec<String>,
 }

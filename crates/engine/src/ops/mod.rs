@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod callback;
 pub mod customer;
 pub mod customer_import;
+pub mod delivery;
 pub mod event;
 pub mod idempotency;
 pub mod identity;
@@ -18,6 +19,7 @@ pub mod sign_in;
 pub mod sweep;
 pub mod tenant;
 pub mod user;
+pub mod webhook;
 
 use std::net::IpAddr;
 

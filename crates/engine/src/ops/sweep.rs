@@ -10,7 +10,12 @@ use crate::{limits, store};
 
 /// How long a spent or expired reset is kept, so that its link can still say in words what became of it.
 const RESETS_KEPT: Duration = Duration::from_hours(168);
-/// How long events and finished deliveries are kept, so that an operator can see what became of a mail.
+/// How long deliveries are kept from their end, so that an operator can see what became of a mail.
+const DELIVERIES_KEPT: Duration = Duration::from_hours(14 * 24);
+/// The same of those that were given up. Until then an operator can have them tried again, for which the event must be there: it is kept three
+/// days longer, as long as the tries took.
+const DEAD_KEPT: Duration = Duration::from_hours(27 * 24);
+/// How long events are kept.
 const EVENTS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// What a sweep of the store deletes at once. One that deletes as much may have left some.
 const BATCH: u64 = 500;
@@ -22,6 +27,8 @@ const ROUNDS: usize = 20;
 struct Bounds {
     limits: Timestamp,
     resets: Timestamp,
+    deliveries: Timestamp,
+    dead: Timestamp,
     events: Timestamp,
 }
 
@@ -29,7 +36,13 @@ struct Bounds {
 pub async fn sweep(engine: &Engine) -> Result<()> {
     let tenants = engine.db.read(|reader| Box::pin(store::tenant::list(reader))).await?;
     let now = engine.clock.now();
-    let bounds = Bounds { limits: limits::sweep_before(&engine.clock), resets: now.before(RESETS_KEPT), events: now.before(EVENTS_KEPT) };
+    let bounds = Bounds {
+        limits: limits::sweep_before(&engine.clock),
+        resets: now.before(RESETS_KEPT),
+        deliveries: now.before(DELIVERIES_KEPT),
+        dead: now.before(DEAD_KEPT),
+        events: now.before(EVENTS_KEPT),
+    };
     for tenant in tenants {
         for _ in 0..ROUNDS {
             match batch(engine, tenant.id, bounds).await {
@@ -56,7 +69,7 @@ async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool
                 store::session::sweep(tx, tenant).await?,
                 store::callback::sweep(tx, tenant).await?,
                 store::idempotency::sweep(tx, tenant).await?,
-                store::delivery::sweep(tx, tenant, bounds.events).await?,
+                store::delivery::sweep(tx, tenant, bounds.deliveries, bounds.dead).await?,
                 store::event::sweep(tx, tenant, bounds.events).await?,
             ];
             Ok(swept.into_iter().any(|rows| rows >= BATCH))

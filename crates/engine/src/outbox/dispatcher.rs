@@ -9,19 +9,18 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::lane::{Lane, Slots};
+use super::lane::{Health, Lane, Slots};
 use super::{Attempt, mail, webhook};
 use crate::Engine;
 use crate::error::Result;
-use crate::model::ids::TenantId;
 use crate::model::time::Timestamp;
 use crate::ops::{self, event::MAILER, password_reset};
-use crate::store::delivery::{Channel, ClaimedDelivery, Ending};
+use crate::store::delivery::{Channel, ClaimedDelivery, Ending, Party};
 use crate::store::job::ClaimedJob;
 use crate::store::{self, Reader, Tx};
 
-/// How many tenants with work one look finds from where it begins.
-const TENANTS: i64 = 256;
+/// How many tenants, or subscribers, with work one look finds from where it begins.
+const PARTIES: i64 = 256;
 /// How often to look without having been woken.
 const POLL: Duration = Duration::from_secs(1);
 /// How long to rest at least between two looks that commits ask for, or four times what a look took: under load one look finds what many
@@ -40,10 +39,11 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    const fn tenant(&self) -> TenantId {
+    /// Whose share it is of: a subscriber's, or of a job the tenant's.
+    fn party(&self) -> Party {
         match self {
-            Self::Job(job, _) => job.tenant,
-            Self::Delivery(delivery, _) => delivery.tenant,
+            Self::Job(job, _) => Party { tenant: job.tenant, subscriber: String::new() },
+            Self::Delivery(delivery, _) => Party { tenant: delivery.tenant, subscriber: delivery.subscriber.clone() },
         }
     }
 }
@@ -60,9 +60,9 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
             look = false;
             let began = Instant::now();
             for work in or_log(claim(&engine, lane, &mut slots).await) {
-                let (engine, tenant) = (engine.clone(), work.tenant());
+                let (engine, party) = (engine.clone(), work.party());
                 let task = under_way.spawn(async move { carry_out(&engine, work).await });
-                slots.take(task.id(), tenant);
+                slots.take(task.id(), party);
             }
             rested = Instant::now() + REST.max(began.elapsed() * 4);
         }
@@ -74,7 +74,10 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
             return;
         }
         tokio::select! {
-            Some(ended) = under_way.join_next_with_id() => look |= slots.give_back(id_or_log(ended)),
+            Some(ended) = under_way.join_next_with_id() => {
+                let (task, health) = or_failing(ended);
+                look |= slots.give_back(task, health);
+            }
             // The bell is heard after the rest, so that a rest that is broken off leaves it ringing.
             () = async { tokio::time::sleep_until(rested).await; engine.outbox.bell(lane).notified().await } => look = true,
             () = stop.cancelled(), if !stop.is_cancelled() => {}
@@ -84,14 +87,11 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
 }
 
 /// A panic ends one piece of work; its lease runs out and it is tried again.
-fn id_or_log(ended: std::result::Result<(Id, ()), JoinError>) -> Id {
-    match ended {
-        Ok((id, ())) => id,
-        Err(e) => {
-            tracing::error!(error = %e, "a piece of work panicked");
-            e.id()
-        }
-    }
+fn or_failing(ended: std::result::Result<(Id, Health), JoinError>) -> (Id, Health) {
+    ended.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "a piece of work panicked");
+        (e.id(), Health::Failing)
+    })
 }
 
 fn or_log<T: Default>(outcome: Result<T>) -> T {
@@ -101,9 +101,9 @@ fn or_log<T: Default>(outcome: Result<T>) -> T {
     })
 }
 
-/// Claims what is due in `lane` from every tenant in turn, each its share of the free slots, however much another has waiting.
+/// Claims what is due in `lane` to everybody in turn, each its share of the free slots, however much another has waiting.
 pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Result<Vec<Work>> {
-    let last = slots.last;
+    let last = slots.last.clone();
     // Finding nothing costs a read and no write.
     let due = engine.db.read(move |reader| Box::pin(due(reader, lane, last))).await?;
     let shares = slots.shares(&due);
@@ -120,13 +120,13 @@ pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Res
             Box::pin(async move {
                 let (shares, lease, until, mut free) = (&input.0, &input.1, input.2, input.3);
                 let (mut claimed, mut last, mut more) = (Vec::new(), None, false);
-                for (tenant, share) in shares {
+                for (party, share) in shares {
                     let most = free.min(*share);
-                    let found = if most == 0 { Vec::new() } else { claim_of(tx, lane, *tenant, lease, until, most).await? };
+                    let found = if most == 0 { Vec::new() } else { claim_of(tx, lane, party, lease, until, most).await? };
                     free -= found.len();
                     // Who got all it may have got has more, maybe, or will be where the next claim begins.
                     more |= found.len() == most;
-                    last = if most == 0 { last } else { Some(*tenant) };
+                    last = if most == 0 { last } else { Some(party.clone()) };
                     claimed.extend(found);
                 }
                 Ok((claimed, last, more))
@@ -138,42 +138,44 @@ pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Res
     Ok(claimed.0)
 }
 
-/// The tenants with work that is due, from behind `last` on and then from the start.
-async fn due(reader: &mut Reader, lane: Lane, last: Option<TenantId>) -> Result<Vec<TenantId>> {
-    let mut tenants: Vec<TenantId> = Vec::new();
-    for after in [last, None].into_iter().skip(usize::from(last.is_none())) {
+/// Who has work that is due, from behind `last` on and then from the start.
+async fn due(reader: &mut Reader, lane: Lane, last: Option<Party>) -> Result<Vec<Party>> {
+    let mut parties: Vec<Party> = Vec::new();
+    for after in [last.as_ref(), None].into_iter().skip(usize::from(last.is_none())) {
         let found = match lane {
-            Lane::Jobs => store::job::due(reader, after, TENANTS).await?,
-            Lane::Mail => store::delivery::due(reader, Channel::Mail, after, TENANTS).await?,
-            Lane::Webhooks => store::delivery::due(reader, Channel::Webhooks, after, TENANTS).await?,
+            Lane::Jobs => {
+                let tenants = store::job::due(reader, after.map(|party| party.tenant), PARTIES).await?;
+                tenants.into_iter().map(|tenant| Party { tenant, subscriber: String::new() }).collect()
+            }
+            Lane::Mail => store::delivery::due(reader, Channel::Mail, after, PARTIES).await?,
+            Lane::Webhooks => store::delivery::due(reader, Channel::Webhooks, after, PARTIES).await?,
         };
-        for tenant in found {
-            if !tenants.contains(&tenant) {
-                tenants.push(tenant);
+        for party in found {
+            if !parties.contains(&party) {
+                parties.push(party);
             }
         }
     }
-    Ok(tenants)
+    Ok(parties)
 }
 
-async fn claim_of(tx: &mut Tx, lane: Lane, tenant: TenantId, lease: &str, until: Timestamp, most: usize) -> Result<Vec<Work>> {
+async fn claim_of(tx: &mut Tx, lane: Lane, party: &Party, lease: &str, until: Timestamp, most: usize) -> Result<Vec<Work>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let channel = match lane {
-        Lane::Jobs => {
-            let jobs = store::job::claim(tx, tenant, lease, until, most).await?;
-            return Ok(jobs.into_iter().map(|job| Work::Job(job, lease.to_owned())).collect());
-        }
-        Lane::Mail => Channel::Mail,
-        Lane::Webhooks => Channel::Webhooks,
-    };
-    let deliveries = store::delivery::claim(tx, channel, tenant, lease, until, most).await?;
+    if lane == Lane::Jobs {
+        let jobs = store::job::claim(tx, party.tenant, lease, until, most).await?;
+        return Ok(jobs.into_iter().map(|job| Work::Job(job, lease.to_owned())).collect());
+    }
+    let deliveries = store::delivery::claim(tx, party, lease, until, most).await?;
     Ok(deliveries.into_iter().map(|delivery| Work::Delivery(delivery, lease.to_owned())).collect())
 }
 
 /// Does one piece and acknowledges it, or has it tried again.
-pub(crate) async fn carry_out(engine: &Engine, work: Work) {
+pub(crate) async fn carry_out(engine: &Engine, work: Work) -> Health {
     match work {
-        Work::Job(job, lease) => do_job(engine, job, lease).await,
+        Work::Job(job, lease) => {
+            do_job(engine, job, lease).await;
+            Health::Unknown
+        }
         Work::Delivery(delivery, lease) => do_delivery(engine, delivery, lease).await,
     }
 }
@@ -213,9 +215,15 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
     Ok(())
 }
 
-async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) {
+async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) -> Health {
     let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
-    let given_up = engine.clock.now().since(delivery.created_at) > GIVE_UP;
+    let health = match &attempt {
+        Attempt::Retry(..) => Health::Failing,
+        // One that is gone or refused is forgotten, so that only who is still there is remembered.
+        Attempt::Done(Ending::Delivered | Ending::Dead, _) | Attempt::Gone(_) => Health::Sound,
+        Attempt::Done(Ending::Superseded | Ending::Expired, _) => Health::Unknown,
+    };
+    let given_up = engine.clock.now().since(delivery.begun_at) > GIVE_UP;
     let attempt = match attempt {
         Attempt::Retry(reason, _) if given_up => Attempt::Done(Ending::Dead, reason),
         other => other,
@@ -225,39 +233,55 @@ async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) 
             tracing::info!(delivery = %delivery.id, subscriber = delivery.subscriber, attempts = delivery.attempts, reason, "a delivery will be tried again");
             retry_at(engine, delivery.attempts, *after)
         }
+        Attempt::Done(Ending::Dead, reason) => {
+            tracing::warn!(delivery = %delivery.id, subscriber = delivery.subscriber, attempts = delivery.attempts, reason, "a delivery is given up");
+            engine.clock.now()
+        }
         Attempt::Done(ending, reason) => {
             tracing::debug!(delivery = %delivery.id, subscriber = delivery.subscriber, ?ending, reason, "a delivery has ended");
             engine.clock.now()
         }
+        Attempt::Gone(reason) => {
+            tracing::warn!(delivery = %delivery.id, subscriber = delivery.subscriber, reason, "a webhook is gone and is switched off");
+            engine.clock.now()
+        }
     };
     let input = Arc::new((delivery, lease, attempt));
-    let acknowledged = engine
-        .db
-        .write_behind(move |tx| {
-            let input = input.clone();
-            Box::pin(async move {
-                let (delivery, lease, attempt) = &*input;
-                match attempt {
-                    Attempt::Done(ending, answer) => store::delivery::finish(tx, delivery, lease, *ending, shorten(answer)).await,
-                    Attempt::Retry(answer, _) => store::delivery::reschedule(tx, delivery, lease, due, shorten(answer)).await,
-                }
-            })
-        })
-        .await;
-    or_log(acknowledged);
+    let acknowledged = engine.db.write_behind(move |tx| {
+        let input = input.clone();
+        Box::pin(async move { acknowledge(tx, &input.0, &input.1, &input.2, due).await })
+    });
+    or_log(acknowledged.await);
+    health
+}
+
+/// Writes down how an attempt ended. False: the lease is no longer ours, and nothing of it may be written.
+async fn acknowledge(tx: &mut Tx, delivery: &ClaimedDelivery, lease: &str, attempt: &Attempt, due: Timestamp) -> Result<bool> {
+    match attempt {
+        Attempt::Done(ending, answer) => store::delivery::finish(tx, delivery, lease, *ending, &printable(answer)).await,
+        Attempt::Retry(answer, _) => store::delivery::reschedule(tx, delivery, lease, due, &printable(answer)).await,
+        Attempt::Gone(answer) => {
+            let ours = store::delivery::finish(tx, delivery, lease, Ending::Dead, answer).await?;
+            Ok(ours && store::webhook::disable(tx, delivery.tenant, &delivery.subscriber).await?)
+        }
+    }
 }
 
 async fn attempt(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Attempt> {
     let Some(tenant) = ops::tenant::by_id(engine, delivery.tenant).await? else {
         return Ok(Attempt::Done(Ending::Dead, "the tenant was closed".into()));
     };
-    let (tenant_id, event_id) = (delivery.tenant, delivery.event);
-    let event = engine.db.read(move |reader| Box::pin(store::event::by_id(reader, tenant_id, event_id))).await?;
-    let Some(event) = event else { return Ok(Attempt::Done(Ending::Dead, "the event is gone".into())) };
-    if delivery.subscriber == MAILER {
-        mail::deliver(engine, &tenant, delivery, &event).await
-    } else {
-        webhook::deliver(engine, &tenant, delivery, &event).await
+    let (tenant_id, event_id, subscriber) = (delivery.tenant, delivery.event, delivery.subscriber.clone());
+    let read = engine.db.read(move |reader| {
+        Box::pin(async move {
+            Ok((store::event::by_id(reader, tenant_id, event_id).await?, store::webhook::is_disabled(reader, tenant_id, &subscriber).await?))
+        })
+    });
+    match read.await? {
+        (_, true) => Ok(Attempt::Done(Ending::Dead, "the webhook is switched off".into())),
+        (None, _) => Ok(Attempt::Done(Ending::Dead, "the event is gone".into())),
+        (Some(event), _) if delivery.subscriber == MAILER => mail::deliver(engine, &tenant, delivery, &event).await,
+        (Some(event), _) => webhook::deliver(engine, &tenant, delivery, &event).await,
     }
 }
 
@@ -269,8 +293,69 @@ fn retry_at(engine: &Engine, attempts: i64, asked: Option<Duration>) -> Timestam
     engine.clock.now().after(wait.max(asked.unwrap_or_default().min(Duration::from_hours(24))))
 }
 
-/// What a stranger's server said, cut to what is worth keeping.
-fn shorten(answer: &str) -> &str {
-    let end = answer.char_indices().nth(500).map_or(answer.len(), |(at, _)| at);
-    answer.get(..end).unwrap_or_default()
+/// What a stranger's server said, cut to what is worth keeping. PostgreSQL takes no NUL, and an operator's terminal should get no commands.
+fn printable(answer: &str) -> String {
+    answer.chars().take(500).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::model::ids::{DeliveryId, EventId, TenantId};
+    use crate::testing::{Backend, one_shop};
+
+    const BACKLOG: usize = 5_000;
+
+    /// Of one event so many deliveries, to so many subscribers in turn.
+    async fn backlog(engine: &Engine, tenant: TenantId, lane: Lane, subscribers: usize) {
+        crate::testing::execute(engine, "DELETE FROM deliveries").await.unwrap();
+        let draw = || engine.rng.ulid(engine.clock.now());
+        let name = |place| if lane == Lane::Mail { MAILER.to_owned() } else { format!("webhook:{}", place % subscribers) };
+        let drawn = Arc::new((EventId(draw()), (0..BACKLOG).map(|place| (DeliveryId(draw()), name(place))).collect::<Vec<_>>()));
+        let inserted = engine.db.write(move |tx| {
+            let drawn = drawn.clone();
+            Box::pin(async move {
+                for (id, subscriber) in &drawn.1 {
+                    store::delivery::insert(tx, tenant, *id, drawn.0, subscriber).await?;
+                }
+                Ok(())
+            })
+        });
+        inserted.await.unwrap();
+    }
+
+    /// Whatever waits, so much of it is held in memory.
+    async fn a_claim_is_bounded(backend: Backend) {
+        let (engine, tenant, database) = one_shop(backend).await.unwrap();
+        for (lane, subscribers, bound) in [(Lane::Mail, 1, 128), (Lane::Webhooks, 1, 16), (Lane::Webhooks, 50, 256)] {
+            backlog(&engine, tenant.id, lane, subscribers).await;
+            let claimed = claim(&engine, lane, &mut Slots::new(lane)).await.unwrap();
+            assert_eq!(claimed.len(), bound, "{lane:?} of {subscribers}");
+            let mut each: HashMap<Party, usize> = HashMap::new();
+            for work in claimed {
+                *each.entry(work.party()).or_default() += 1;
+            }
+            assert_eq!(each.len(), subscribers, "everybody has a share: {each:?}");
+        }
+        database.remove().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_5000_that_are_due_so_many_are_claimed_on_sqlite() {
+        a_claim_is_bounded(Backend::Sqlite).await;
+    }
+
+    #[tokio::test]
+    async fn of_5000_that_are_due_so_many_are_claimed_on_postgres() {
+        a_claim_is_bounded(Backend::Postgres).await;
+    }
+
+    #[test]
+    fn what_a_stranger_said_is_kept_in_bounds_and_printable() {
+        assert_eq!(printable("250 2.0.0 ok\0\u{1b}[2J\r\nü"), "250 2.0.0 ok  [2J  ü");
+        assert_eq!(printable(&"ü".repeat(501)), "ü".repeat(500));
+    }
 }

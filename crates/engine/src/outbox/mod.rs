@@ -46,6 +46,8 @@ impl Outbox {
 #[derive(Debug)]
 pub(crate) enum Attempt {
     Done(crate::store::delivery::Ending, String),
+    /// The webhook says that it is gone: nothing more is sent to it.
+    Gone(String),
     /// Worth another try; no sooner than this, if the subscriber said so.
     Retry(String, Option<std::time::Duration>),
 }

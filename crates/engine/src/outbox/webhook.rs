@@ -29,19 +29,21 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
         Err(ending) => return Ok(Attempt::Done(ending, String::new())),
     };
     let (id, timestamp) = (event.id.to_string(), engine.clock.now().seconds());
-    let signature = match standard_webhooks::sign(hook.secret.expose(), &id, timestamp, &body) {
-        Ok(signature) => signature,
+    let secrets = std::iter::once(&hook.secret).chain(&hook.former_secret);
+    let signatures: std::result::Result<Vec<_>, _> = secrets.map(|secret| standard_webhooks::sign(secret.expose(), &id, timestamp, &body)).collect();
+    let signatures = match signatures {
+        Ok(signatures) => signatures.join(" "),
         Err(reason) => return Ok(Attempt::Done(Ending::Dead, reason)),
     };
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("webhook-id", id),
         ("webhook-timestamp", timestamp.to_string()),
-        ("webhook-signature", signature),
+        ("webhook-signature", signatures),
     ];
     Ok(match engine.http.post(&hook.url, &headers, body, TIMEOUT).await {
         Ok(answer) if (200..300).contains(&answer.status) => Attempt::Done(Ending::Delivered, answer.status.to_string()),
-        Ok(answer) if answer.status == 410 => Attempt::Done(Ending::Dead, "410: the subscriber is gone".into()),
+        Ok(answer) if answer.status == 410 => Attempt::Gone("410: the subscriber is gone".into()),
         Ok(answer) => Attempt::Retry(format!("status {}", answer.status), answer.retry_after),
         // What the configuration does not allow today it may allow tomorrow, but not within this delivery.
         Err(HttpFailure::Refused(reason)) => Attempt::Done(Ending::Dead, reason),

@@ -1,6 +1,5 @@
 //! Deliveries: one event on its way to one subscriber.
 
-use super::job::Holder;
 use super::value::{FromRow, Row};
 use super::{Reader, Tx, statements};
 use crate::error::Result;
@@ -8,31 +7,48 @@ use crate::model::ids::{DeliveryId, EventId, TenantId};
 use crate::model::time::Timestamp;
 
 statements! {
-    INSERT = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, created_at) VALUES ($1, $2, $3, $4, 'waiting', $5, 0, $5)";
-    // As for jobs. The index does not know the channel, so what is due of the other one is passed over row by row, but of this tenant only.
-    DUE = "SELECT tenant_id FROM (WITH RECURSIVE holders (tenant_id) AS (
-            SELECT MIN(tenant_id) FROM deliveries WHERE state = 'waiting' AND tenant_id > $1
-            UNION ALL SELECT (SELECT MIN(later.tenant_id) FROM deliveries AS later WHERE later.state = 'waiting' AND later.tenant_id > holders.tenant_id)
-                FROM holders WHERE holders.tenant_id IS NOT NULL)
-        SELECT tenant_id FROM holders WHERE tenant_id IS NOT NULL) AS found
-        WHERE (SELECT due_at FROM deliveries WHERE deliveries.tenant_id = found.tenant_id AND state = 'waiting' AND due_at <= $2
-            AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT 1) IS NOT NULL LIMIT $4";
-    CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND state = 'waiting' AND due_at <= $2
-            AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT $4)
+    INSERT = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at)
+        VALUES ($1, $2, $3, $4, 'waiting', $5, 0, $5, $5)";
+    // As for jobs, but the subscribers of each tenant. A step finds one row, so both of its columns are written as one text, of which the
+    // tenant's are the first 26 characters.
+    DUE = "SELECT tenant_id, subscriber FROM (WITH RECURSIVE parties (party) AS (
+            SELECT (SELECT tenant_id || subscriber FROM deliveries WHERE state = 'waiting' AND (tenant_id, subscriber) > ($1, $2)
+                ORDER BY tenant_id, subscriber LIMIT 1)
+            UNION ALL SELECT (SELECT later.tenant_id || later.subscriber FROM deliveries AS later WHERE later.state = 'waiting'
+                AND (later.tenant_id, later.subscriber) > (SUBSTR(parties.party, 1, 26), SUBSTR(parties.party, 27))
+                ORDER BY later.tenant_id, later.subscriber LIMIT 1) FROM parties WHERE parties.party IS NOT NULL)
+        SELECT SUBSTR(party, 1, 26) AS tenant_id, SUBSTR(party, 27) AS subscriber FROM parties WHERE party IS NOT NULL) AS found
+        WHERE CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $4
+            AND (SELECT due_at FROM deliveries WHERE deliveries.tenant_id = found.tenant_id AND deliveries.subscriber = found.subscriber
+                AND state = 'waiting' ORDER BY due_at, id LIMIT 1) <= $3 LIMIT $5";
+    CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND subscriber = $2 AND state = 'waiting' AND due_at <= $3
+            ORDER BY due_at, id LIMIT $4)
         UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
-        RETURNING tenant_id, id, event_id, subscriber, attempts, created_at";
+        RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at";
     FINISH = "UPDATE deliveries SET state = $4, answer = $5, done_at = $6, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     RESCHEDULE = "UPDATE deliveries SET due_at = $4, answer = $5, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     WAITING = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'";
+    LIST = "SELECT d.id, d.event_id, e.name, d.subscriber, d.state, d.attempts, d.answer, d.lease, d.due_at, d.created_at, d.done_at
+        FROM deliveries d LEFT JOIN events e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
+        WHERE d.tenant_id = $1 AND d.id BETWEEN $2 AND $3 AND ($4 = '' OR d.state = $4) AND ($5 = '' OR d.subscriber = $5)
+            AND ($6 = '' OR e.name = $6)
+            AND d.created_at BETWEEN $7 AND $8 ORDER BY d.id DESC LIMIT $9";
+    RETRY = "WITH dead AS MATERIALIZED (SELECT d.id FROM deliveries d WHERE d.tenant_id = $1 AND d.state = 'dead'
+            AND d.id BETWEEN $2 AND $3 AND ($4 = '' OR d.subscriber = $4)
+            AND ($5 = '' OR EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = $1 AND e.id = d.event_id AND e.name = $5))
+            AND d.created_at BETWEEN $6 AND $7 ORDER BY d.id LIMIT $8)
+        UPDATE deliveries SET state = 'waiting', due_at = $9, begun_at = $9, attempts = 0, done_at = NULL
+        WHERE tenant_id = $1 AND state = 'dead' AND id IN (SELECT id FROM dead)";
+    // `state <> 'waiting'` says to SQLite that the index of what is done may be used.
     SWEEP = "DELETE FROM deliveries WHERE tenant_id = $1 AND id IN (
-        SELECT id FROM deliveries WHERE tenant_id = $1 AND id < $2 AND state <> 'waiting' ORDER BY id LIMIT 500)";
+        SELECT id FROM deliveries WHERE tenant_id = $1 AND state = $2 AND state <> 'waiting' AND done_at < $3 ORDER BY done_at, id LIMIT 500)";
 }
 
 /// As for jobs: on PostgreSQL two workers must not wait for each other.
-const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND state = 'waiting' AND due_at <= $2
-        AND CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
+const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND subscriber = $2 AND state = 'waiting'
+        AND due_at <= $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
     UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING tenant_id, id, event_id, subscriber, attempts, created_at";
+    RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at";
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
 
@@ -52,17 +68,31 @@ impl Channel {
     }
 }
 
+/// One subscriber of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Party {
+    pub tenant: TenantId,
+    /// `mail`, or `webhook:` and a digest of its URL.
+    pub subscriber: String,
+}
+
+impl FromRow for Party {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { tenant: row.id(0)?, subscriber: row.get(1)? })
+    }
+}
+
 /// A delivery that this worker holds until its lease ends.
 #[derive(Debug, Clone)]
 pub struct ClaimedDelivery {
     pub tenant: TenantId,
     pub id: DeliveryId,
     pub event: EventId,
-    /// `mail`, or `webhook:` and a digest of its URL.
     pub subscriber: String,
     /// This attempt included.
     pub attempts: i64,
-    pub created_at: Timestamp,
+    /// When its tries began.
+    pub begun_at: Timestamp,
 }
 
 /// How a delivery ended.
@@ -78,7 +108,10 @@ pub enum Ending {
 }
 
 impl Ending {
-    const fn as_str(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::Delivered, Self::Superseded, Self::Expired, Self::Dead];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Superseded => "superseded",
@@ -90,7 +123,7 @@ impl Ending {
 
 impl FromRow for ClaimedDelivery {
     fn from_row(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { tenant: row.id(0)?, id: row.id(1)?, event: row.id(2)?, subscriber: row.get(3)?, attempts: row.get(4)?, created_at: row.time(5)? })
+        Ok(Self { tenant: row.id(0)?, id: row.id(1)?, event: row.id(2)?, subscriber: row.get(3)?, attempts: row.get(4)?, begun_at: row.time(5)? })
     }
 }
 
@@ -100,17 +133,18 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: DeliveryId, event: EventI
     Ok(())
 }
 
-/// The tenants that have deliveries over `channel` that are due, at most `most` of them, in the order of their ids from behind `after` on.
-pub async fn due(reader: &mut Reader, channel: Channel, after: Option<TenantId>, most: i64) -> Result<Vec<TenantId>> {
-    let values = [after.map_or_else(|| "".into(), Into::into), reader.now().into(), channel.as_str().into(), most.into()];
-    Ok(reader.all::<Holder>(DUE, &values).await?.into_iter().map(|holder| holder.0).collect())
+/// Who has deliveries over `channel` that are due, at most `most` of them, in order from behind `after` on.
+pub async fn due(reader: &mut Reader, channel: Channel, after: Option<&Party>, most: i64) -> Result<Vec<Party>> {
+    let (tenant, subscriber) = after.map_or_else(|| ("".into(), "".into()), |party| (party.tenant.into(), (&party.subscriber).into()));
+    reader.all(DUE, &[tenant, subscriber, reader.now().into(), channel.as_str().into(), most.into()]).await
 }
 
-/// Claims what is due of one tenant over `channel`, the oldest first and at most `most`, until `lease_until`.
-pub async fn claim(tx: &mut Tx, channel: Channel, tenant: TenantId, lease: &str, lease_until: Timestamp, most: i64) -> Result<Vec<ClaimedDelivery>> {
+/// Claims what is due to one subscriber, the oldest first and at most `most`, until `lease_until`.
+pub async fn claim(tx: &mut Tx, party: &Party, lease: &str, lease_until: Timestamp, most: i64) -> Result<Vec<ClaimedDelivery>> {
     let sql = if tx.is_postgres() { CLAIM_POSTGRES } else { CLAIM };
     let now = tx.now();
-    tx.returning_all(sql, &[tenant.into(), now.into(), channel.as_str().into(), most.into(), lease_until.into(), lease.into()]).await
+    let values = [party.tenant.into(), (&party.subscriber).into(), now.into(), most.into(), lease_until.into(), lease.into()];
+    tx.returning_all(sql, &values).await
 }
 
 /// Ends the delivery. False: the lease is no longer ours.
@@ -131,8 +165,82 @@ pub async fn waiting(reader: &mut Reader) -> Result<i64> {
     Ok(reader.one::<(i64,)>(WAITING, &[]).await?.map_or(0, |(n,)| n))
 }
 
-/// Deletes deliveries that were made before `until` and are done, a batch of them. An id begins with its time.
-pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
-    let bound = DeliveryId(ulid::Ulid::from_parts(u64::try_from(until.millis()).unwrap_or(0), 0));
-    tx.exec(SWEEP, &[tenant.into(), bound.into()]).await
+/// Which deliveries of a tenant are meant. Empty texts mean all.
+#[derive(Debug, Clone)]
+pub struct Which {
+    /// The first and the last by id.
+    pub from: DeliveryId,
+    pub to: DeliveryId,
+    /// When the first and the last were made.
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub state: &'static str,
+    pub subscriber: String,
+    /// An event's name.
+    pub event: &'static str,
+}
+
+/// A delivery as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRow {
+    pub id: DeliveryId,
+    pub event: EventId,
+    /// `None`: the event is gone.
+    pub event_name: Option<String>,
+    pub subscriber: String,
+    pub state: String,
+    pub attempts: i64,
+    /// What the subscriber answered last.
+    pub answer: Option<String>,
+    /// Whether a worker has it now, or had it when it died.
+    pub held: bool,
+    /// When it is tried next, while it waits.
+    pub due_at: Timestamp,
+    pub created_at: Timestamp,
+    pub done_at: Option<Timestamp>,
+}
+
+impl FromRow for DeliveryRow {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            id: row.id(0)?,
+            event: row.id(1)?,
+            event_name: row.get(2)?,
+            subscriber: row.get(3)?,
+            state: row.get(4)?,
+            attempts: row.get(5)?,
+            answer: row.get(6)?,
+            held: row.get::<Option<String>>(7)?.is_some(),
+            due_at: row.time(8)?,
+            created_at: row.time(9)?,
+            done_at: row.optional_time(10)?,
+        })
+    }
+}
+
+/// The newest `most` of them, newest first.
+pub async fn list(reader: &mut Reader, tenant: TenantId, which: &Which, most: i64) -> Result<Vec<DeliveryRow>> {
+    let Which { from, to, since, until, state, subscriber, event } = which.clone();
+    let values = [tenant.into(), from.into(), to.into(), state.into(), subscriber.into(), event.into(), since.into(), until.into(), most.into()];
+    reader.all(LIST, &values).await
+}
+
+/// Makes those of them that are dead due again, as if they were new, at most `most`; how many.
+/// One guarded update: what was delivered meanwhile, or is retried by somebody else at the same time, is not touched.
+pub async fn retry(tx: &mut Tx, tenant: TenantId, which: &Which, most: i64) -> Result<u64> {
+    let now = tx.now();
+    let Which { from, to, since, until, subscriber, event, .. } = which.clone();
+    let values = [tenant.into(), from.into(), to.into(), subscriber.into(), event.into(), since.into(), until.into(), most.into(), now.into()];
+    tx.exec(RETRY, &values).await
+}
+
+/// Deletes deliveries that ended before `done`, and dead ones that were given up before `dead`, a batch of each ending.
+/// The greatest number deleted of one ending.
+pub async fn sweep(tx: &mut Tx, tenant: TenantId, done: Timestamp, dead: Timestamp) -> Result<u64> {
+    let mut most = 0;
+    for ending in Ending::ALL {
+        let until = if ending == Ending::Dead { dead } else { done };
+        most = most.max(tx.exec(SWEEP, &[tenant.into(), ending.as_str().into(), until.into()]).await?);
+    }
+    Ok(most)
 }

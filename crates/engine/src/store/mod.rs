@@ -17,6 +17,7 @@ pub mod session;
 pub mod signing_key;
 pub mod tenant;
 pub mod user;
+pub mod webhook;
 
 pub mod api_key;
 #[cfg(all(test, feature = "testing"))]

@@ -2,6 +2,7 @@
 
 mod check;
 mod customer;
+mod delivery;
 mod dev;
 mod key;
 mod openapi;
@@ -9,6 +10,7 @@ mod provider;
 mod serve;
 mod tenant;
 mod user;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,10 @@ enum Command {
     Key(key::KeyCommand),
     /// Sets, lists and removes the third parties that sign a tenant's customers in.
     Provider(provider::ProviderCommand),
+    /// Lists and shows what went to subscribers, and tries again what was given up.
+    Delivery(delivery::DeliveryCommand),
+    /// Lists webhooks, switches them on and off.
+    Webhook(webhook::WebhookCommand),
     /// Prints the description of the API, an OpenAPI document.
     Openapi,
     /// Prints the version.
@@ -125,6 +131,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::User(command) => command.run().await,
         Command::Key(command) => command.run().await,
         Command::Provider(command) => command.run().await,
+        Command::Delivery(command) => command.run().await,
+        Command::Webhook(command) => command.run().await,
         Command::Openapi => openapi::run(),
         Command::Version => {
             println!("vestibule {}", env!("CARGO_PKG_VERSION"));

@@ -1,6 +1,7 @@
 //! The built program from the command line: results to stdout, everything else to stderr; exit 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod check;
+mod delivery;
 mod dev;
 mod example;
 mod manage;
@@ -36,7 +37,7 @@ fn openapi_prints_the_committed_document() {
 #[test]
 fn wrong_words_are_wrong_usage() {
     let desk = Desk::new("");
-    let wrong: [&[&str]; 10] = [
+    let wrong: [&[&str]; 15] = [
         &[],
         &["tennant"],
         &["tenant"],
@@ -45,6 +46,11 @@ fn wrong_words_are_wrong_usage() {
         &["key", "create", "--tenant", "acme", "--type", "private"],
         &["key", "revoke", "--tenant", "acme", "no-id"],
         &["user", "create", "--tenant", "acme", "--email", "nobody"],
+        &["delivery", "list", "--state", "lost"],
+        &["delivery", "list", "--event", "auth.pasword_reset"],
+        &["delivery", "retry", "--tenant", "acme"],
+        &["delivery", "retry", "--tenant", "acme", "no-id"],
+        &["delivery", "retry", "--tenant", "acme", "01M84S77XJ8BVH81B179KQ8Y5B", "--since", "2h"],
         &["dev", "--listen", "9000"],
         &["dev", "--storefront", "https://acme.example"],
     ];
@@ -56,7 +62,7 @@ fn wrong_words_are_wrong_usage() {
 
 #[test]
 fn every_command_takes_the_configuration_and_misses_it_in_words() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 14] = [
         &["serve"],
         &["tenant", "create", "acme"],
         &["tenant", "list"],
@@ -66,6 +72,11 @@ fn every_command_takes_the_configuration_and_misses_it_in_words() {
         &["customer", "import", "--tenant", "acme", "customers.jsonl"],
         &["key", "create", "--tenant", "acme", "--type", "secret"],
         &["key", "list", "--tenant", "acme"],
+        &["delivery", "list"],
+        &["delivery", "show", "--tenant", "acme", "01M84S77XJ8BVH81B179KQ8Y5B"],
+        &["delivery", "retry", "--tenant", "acme", "--since", "2h"],
+        &["webhook", "list", "--tenant", "acme"],
+        &["webhook", "enable", "--tenant", "acme", "webhook:1"],
     ];
     let desk = Desk::new("");
     for words in commands {

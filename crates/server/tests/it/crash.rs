@@ -20,6 +20,7 @@ use vestibule_engine::{Engine, Surroundings};
 
 use crate::support::app::{customer, publishable_key, token_in};
 use crate::support::client::Shop;
+use crate::support::webhook_sink::WebhookSink;
 use ledger::{Ledger, Workers};
 use process::Server;
 
@@ -110,6 +111,46 @@ fn is_reset(mail: &vestibule_engine::notify::sink::ReceivedMail) -> bool {
 #[expect(clippy::disallowed_methods, reason = "a longer run is asked for by the environment")]
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// A webhook has a call and the server is killed before it is told so: the call comes again under the same id.
+async fn killed_before_the_acknowledgement(backend: Backend) {
+    let stage = Stage::set(backend).await;
+    let sink = WebhookSink::start().await;
+    let hook = sink.webhook("/hook", &["customer.created"]);
+    let path = stage.folder.path().join("vestibule.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let (url, secret) = (&hook.url, hook.secret.expose());
+    let added = format!(
+        "[[tenants.webhooks]]\nurl = \"{url}\"\nsecret = \"{secret}\"\nevents = [\"customer.created\"]\n[outbound]\nallow_private = [\"127.0.0.1/32\"]\n"
+    );
+    std::fs::write(&path, config + &added).unwrap();
+    sink.hang(true);
+    let mut server = stage.start().await;
+    customer(&Shop::new(&server.base, HOST, &publishable_key("acme")), "ann@example.com").await;
+    sink.wait_for(1).await;
+    server.kill();
+    assert_eq!(stage.database.rows("SELECT state, attempts FROM deliveries").await.unwrap(), [["waiting", "1"]]);
+
+    sink.hang(false);
+    let config = vestibule::config::load(&path, std::iter::empty()).unwrap();
+    let clock = Clock::frozen(Clock::System.now().after(LATER));
+    let engine = Engine::open(config, Surroundings { clock, ..Surroundings::default() }).await.unwrap();
+    let stop = CancellationToken::new();
+    let dispatcher = vestibule_engine::outbox::run(engine.clone(), vestibule_engine::outbox::Lane::Webhooks, stop.clone());
+    let (calls, ()) = tokio::join!(
+        async {
+            stage.drained(&engine).await;
+            stop.cancel();
+            sink.wait_for(2).await
+        },
+        dispatcher
+    );
+    assert!(calls.iter().all(|call| sink.verifies(call)));
+    assert_eq!((calls[0].header("webhook-id"), &calls[0].body), (calls[1].header("webhook-id"), &calls[1].body));
+    assert_eq!(stage.database.rows("SELECT state, attempts FROM deliveries").await.unwrap(), [["delivered", "2"]]);
+    drop(engine);
+    stage.database.remove().await.unwrap();
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -204,6 +245,16 @@ fn f41_a_lost_answer_is_given_again_on_sqlite() {
 #[test]
 fn f41_a_lost_answer_is_given_again_on_postgres() {
     block_on(killed_before_the_answer_is_read(Backend::Postgres));
+}
+
+#[test]
+fn f1_a_webhook_is_called_again_under_its_id_on_sqlite() {
+    block_on(killed_before_the_acknowledgement(Backend::Sqlite));
+}
+
+#[test]
+fn f1_a_webhook_is_called_again_under_its_id_on_postgres() {
+    block_on(killed_before_the_acknowledgement(Backend::Postgres));
 }
 
 #[test]

@@ -3,4 +3,5 @@
 mod fair;
 mod lease;
 mod mail;
+mod retry;
 mod webhook;

@@ -139,6 +139,25 @@ async fn silence_ends_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn an_answer_that_trickles_ends_at_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nx-slow: ").ok();
+            // Never quiet for long, and never done.
+            while stream.write_all(b"z").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let answer = post(&http(&["127.0.0.1/32"]), &format!("http://{address}/"), Duration::from_millis(300)).await;
+    assert_eq!(answer.unwrap_err(), HttpFailure::Unreachable("no answer within 300 ms".to_owned()));
+}
+
+#[tokio::test]
 async fn a_closed_port_and_a_bad_header_differ() {
     let http = http(&["127.0.0.1/32"]);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, json};
 
+use super::delivery::party;
 use super::{Fixture, MINUTE, SECOND, on_purpose};
 use crate::model::event::{Event, EventName};
 use crate::model::ids::DeliveryId;
-use crate::store::delivery::{self, Channel, Ending};
+use crate::store::delivery::{self, Ending};
 use crate::store::event;
 
 each_db! {
@@ -36,8 +37,9 @@ async fn every_subscriber_gets_a_delivery(f: &Fixture) {
     let ids: [DeliveryId; 2] = [f.id(), f.id()];
     commit!(f, |tx| event::append(tx, acme, sample, &[(ids[0], "mail".into()), (ids[1], "webhook:1".into())]).await);
     let until = f.in_a_minute();
-    let mut claimed = commit!(f, |tx| delivery::claim(tx, Channel::Mail, acme, "w", until, 9).await);
-    claimed.extend(commit!(f, |tx| delivery::claim(tx, Channel::Webhooks, acme, "w", until, 9).await));
+    let (mail, hook) = (party(acme, "mail"), party(acme, "webhook:1"));
+    let mut claimed = commit!(f, |tx| delivery::claim(tx, mail, "w", until, 9).await);
+    claimed.extend(commit!(f, |tx| delivery::claim(tx, hook, "w", until, 9).await));
     let found: Vec<_> = claimed.iter().map(|d| (d.tenant, d.id, d.event, d.subscriber.as_str())).collect();
     assert_eq!(found, [(acme, ids[0], sample.id, "mail"), (acme, ids[1], sample.id, "webhook:1")]);
 }
@@ -62,8 +64,8 @@ async fn a_sweep_takes_old_events_that_nobody_waits_for(f: &Fixture) {
     commit!(f, |tx| event::append(tx, acme, told, &[(ids[0], "mail".into())]).await);
     commit!(f, |tx| event::append(tx, acme, unheard, &[]).await);
     let until = f.in_a_minute();
-    let held: &'static delivery::ClaimedDelivery =
-        Box::leak(Box::new(commit!(f, |tx| delivery::claim(tx, Channel::Mail, acme, "w", until, 9).await).remove(0)));
+    let mail = party(acme, "mail");
+    let held: &'static delivery::ClaimedDelivery = Box::leak(Box::new(commit!(f, |tx| delivery::claim(tx, mail, "w", until, 9).await).remove(0)));
     assert!(commit!(f, |tx| delivery::finish(tx, held, "w", Ending::Delivered, "250").await));
     commit!(f, |tx| event::append(tx, acme, waiting, &[(ids[1], "mail".into())]).await);
     let made = f.clock.now();
@@ -71,9 +73,9 @@ async fn a_sweep_takes_old_events_that_nobody_waits_for(f: &Fixture) {
     let young = sample(f);
     commit!(f, |tx| event::append(tx, acme, young, &[]).await);
     let after = made.after(SECOND);
-    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, acme, made).await?, event::sweep(tx, acme, made).await?))), (0, 0));
-    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, other, after).await?, event::sweep(tx, other, after).await?))), (0, 0));
-    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, acme, after).await?, event::sweep(tx, acme, after).await?))), (1, 2));
+    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, acme, made, made).await?, event::sweep(tx, acme, made).await?))), (0, 0));
+    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, other, after, after).await?, event::sweep(tx, other, after).await?))), (0, 0));
+    assert_eq!(commit!(f, |tx| Ok((delivery::sweep(tx, acme, after, after).await?, event::sweep(tx, acme, after).await?))), (1, 2));
     assert_eq!(look!(f, |r| delivery::waiting(r).await), 1);
     for (event, stays) in [(told, false), (unheard, false), (waiting, true), (young, true)] {
         assert_eq!(look!(f, |r| event::by_id(r, acme, event.id).await).is_some(), stays);

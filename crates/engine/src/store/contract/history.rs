@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
 use super::{Fixture, key, login, on_purpose};
 use crate::error::Result;
@@ -16,11 +17,12 @@ use crate::model::ids::{AddressId, ApiKeyId, CustomerId, DeliveryId, EventId, Id
 use crate::model::time::Timestamp;
 use crate::store::api_key::ApiKeyRow;
 use crate::store::callback::{Away, HandedOver};
-use crate::store::delivery::{Channel, Ending};
+use crate::store::delivery::{Channel, Ending, Which};
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
 use crate::store::{
     Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, tenant, user,
+    webhook,
 };
 use crate::testing::Backend;
 
@@ -248,10 +250,17 @@ impl Step {
             event::append(tx, tenant, &fresh, subscribers.get(..1 + usize::from(due_at == now)).unwrap_or_default()).await?;
             return Ok(format!("{:?}", event::by_id(tx, tenant, id).await?));
         }
+        if self.kind == 20 && self.ends_at.seconds() % 2 == 0 {
+            let switched = if due_at == now { webhook::enable(tx, tenant, name).await? } else { webhook::disable(tx, tenant, name).await? };
+            let [since, until] = [i64::MIN, i64::MAX].map(Timestamp::from_micros);
+            let [from, to] = [0, u128::MAX].map(|id| DeliveryId(Ulid(id)));
+            let all = Which { from, to, since, until, state: "", subscriber: "mail".into(), event: "" };
+            return Ok(format!("{switched} {} {:?}", delivery::retry(tx, tenant, &all, 2).await?, delivery::list(tx, tenant, &all, 9).await?));
+        }
         let mut claimed = Vec::new();
         for channel in [Channel::Mail, Channel::Webhooks] {
-            for tenant in delivery::due(tx, channel, None, 9).await? {
-                claimed.extend(delivery::claim(tx, channel, tenant, lease, due_at, 2).await?);
+            for party in delivery::due(tx, channel, None, 9).await? {
+                claimed.extend(delivery::claim(tx, &party, lease, due_at, 2).await?);
             }
         }
         claimed.sort_by_key(|delivery| (delivery.tenant, delivery.id));

@@ -61,6 +61,7 @@ mod signing_key;
 mod statements;
 mod tenant;
 mod user;
+mod webhook;
 mod writer;
 
 use std::sync::Arc;

@@ -28,6 +28,7 @@ const ALL: &[(&str, &[&str])] = &[
     ("signing_key", store::signing_key::STATEMENTS),
     ("tenant", store::tenant::STATEMENTS),
     ("user", store::user::STATEMENTS),
+    ("webhook", store::webhook::STATEMENTS),
 ];
 const POSTGRES_ONLY: &[(&str, &[&str])] = &[("delivery", store::delivery::POSTGRES_ONLY), ("job", store::job::POSTGRES_ONLY)];
 

@@ -18,11 +18,12 @@ XnfC96Y/ume10gvwXZ/+wJM09lGhRANCAARq4SJIyf8idwI0falicdrGEL9yY13q
 
 /// Of providers: what is wrong with one closes it alone.
 const PROVIDER_PLACEHOLDERS: [(&str, &str); 2] = [("REPLACE-CLIENT-SECRET", "a client secret of our own"), ("REPLACE-PRIVATE-KEY", PRIVATE_KEY)];
-const PLACEHOLDERS: [(&str, &str); 4] = [
+const PLACEHOLDERS: [(&str, &str); 5] = [
     ("REPLACE-MASTER", MASTER),
     ("REPLACE-SECRET-KEY", "sk_0000000000000000000000000000000000000000000000000000000000000001"),
     ("REPLACE-TOKEN-SECRET", "thirty-two-bytes-are-enough-here"),
     ("REPLACE-WEBHOOK-SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
+    ("REPLACE-FORMER-WEBHOOK-SECRET", "whsec_NzY1NDMyMTBmZWRjYmE5ODc2NTQzMjEw"),
 ];
 
 fn file(path: &str) -> String {

@@ -43,4 +43,38 @@ each_db! {
         app.settle().await;
         assert_eq!(app.rows("SELECT DISTINCT state FROM deliveries").await, ["delivered"]);
     }
+
+    async fn a_webhook_that_hangs_and_one_that_always_fails_delay_none_of_the_shops_other_18(app: TestApp) {
+        let (hung, poisoned, sound) = (WebhookSink::start().await, WebhookSink::start().await, WebhookSink::start().await);
+        let (hanging, failing) = (hung.webhook("/", &["customer.created"]), poisoned.webhook("/", &["customer.created"]));
+        let others = (0..18).map(|n| sound.webhook(&format!("/{n}"), &["customer.created"]));
+        // The first and the last of them: wherever a claim begins, it meets one.
+        let hooks = std::iter::once(hanging).chain(others).chain([failing]).collect();
+        app.restart_acme(|acme| {
+            acme.webhooks = hooks;
+            acme.limits.enabled = false;
+        }).await;
+        hung.hang(true);
+        poisoned.always("500 Internal Server Error");
+        let acme = app.acme();
+        // More than the share of one: what hangs keeps all that it may have.
+        for n in 0..30 {
+            customer(&acme, &format!("{n}@example.com")).await;
+        }
+        sound.wait_for(18 * 30).await;
+        app.until("SELECT COUNT(*) FROM deliveries WHERE state = 'delivered'", &["540"]).await;
+        let (held, failed) = (hung.calls().len(), poisoned.calls().len());
+        assert!((1..30).contains(&held), "it hangs, and keeps no more than its share: {held}");
+        assert!(failed > 0);
+        app.until("SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'", &["60"]).await;
+
+        hung.hang(false);
+        poisoned.always("200 OK");
+        app.until("SELECT COUNT(*) FROM deliveries WHERE state = 'waiting' AND (lease IS NOT NULL OR attempts = 0)", &["0"]).await;
+        for _ in 0..3 {
+            app.advance(Duration::from_mins(1));
+        }
+        app.settle().await;
+        assert_eq!(app.rows("SELECT DISTINCT state FROM deliveries").await, ["delivered"]);
+    }
 }

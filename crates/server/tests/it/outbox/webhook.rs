@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use vestibule_engine::testing::PausedWorker;
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, customer, token_in};
 use crate::support::client::claims;
 use crate::support::each_db;
-use crate::support::webhook_sink::WebhookSink;
+use crate::support::webhook_sink::{Answer, WebhookSink};
 
 const HOOKS: &str = "SELECT state, attempts FROM deliveries WHERE subscriber <> 'mail' AND lease IS NULL ORDER BY id";
 const LETTERS: &str = "SELECT state, attempts FROM deliveries WHERE subscriber = 'mail' ORDER BY id";
@@ -117,14 +118,67 @@ each_db! {
         assert!(sink.wait_for(4).await.iter().all(|call| call.path == "/hook"));
     }
 
-    async fn r136_gone_ends_it(app: TestApp) {
-        let sink = subscribed(app).await;
-        sink.answer(&["410 Gone"]);
-        ask(app).await;
-        app.until(HOOKS, &["dead 1"]).await;
-        sink.wait_for(1).await;
+    async fn r136_gone_switches_the_webhook_off_and_no_other(app: TestApp) {
+        let (gone, sound) = (WebhookSink::start().await, WebhookSink::start().await);
+        let hooks = vec![gone.webhook("/hook", &["customer.created"]), sound.webhook("/hook", &["customer.created"])];
+        app.restart_acme(|acme| acme.webhooks = hooks).await;
+        gone.answer(&["500 Internal Server Error", "410 Gone"]);
+        customer(&app.acme(), ADDRESS).await;
+        let hooks = "SELECT state, attempts FROM deliveries WHERE lease IS NULL ORDER BY state, attempts";
+        app.until(hooks, &["delivered 1", "waiting 1"]).await;
+        app.advance(Duration::from_secs(10));
+        app.until(hooks, &["dead 2", "delivered 1"]).await;
+        for name in ["bob", "carol"] {
+            customer(&app.acme(), &format!("{name}@example.com")).await;
+        }
         app.settle().await;
-        assert_eq!(app.rows(LETTERS).await, ["delivered 1"]);
+        gone.wait_for(2).await;
+        sound.wait_for(3).await;
+        assert_eq!(app.rows("SELECT COUNT(*) FROM deliveries WHERE state = 'dead' AND answer = 'the webhook is switched off'").await, ["2"]);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM disabled_webhooks").await, ["1"]);
+        // Of another shop it is another webhook, though the address is the same.
+        let same = gone.webhook("/hook", &["customer.created"]);
+        app.restart(|config| config.tenants[1].webhooks = vec![same]).await;
+        customer(&app.globex(), ADDRESS).await;
+        gone.wait_for(3).await;
+        app.settle().await;
+    }
+
+    async fn f27_a_worker_that_wakes_cannot_switch_off_what_another_reached(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let hook = sink.webhook("/hook", &["customer.created"]);
+        app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+        sink.answer(&["500 Internal Server Error"]);
+        customer(&app.acme(), ADDRESS).await;
+        app.until(HOOKS, &["waiting 1"]).await;
+        // Another process, whose clock is ahead, so that the app's own dispatcher stays out of it.
+        let other = app.ahead(Duration::from_mins(1)).await;
+        let late = PausedWorker::claim(&other.0).await.unwrap();
+        assert_eq!(late.holds(), (0, 1));
+        other.0.clock.advance(Duration::from_secs(150));
+        PausedWorker::claim(&other.0).await.unwrap().resume().await;
+        assert_eq!(app.rows(HOOKS).await, ["delivered 3"]);
+        sink.answer(&["410 Gone"]);
+        late.resume().await;
+        sink.wait_for(3).await;
+        assert_eq!(app.rows(HOOKS).await, ["delivered 3"]);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM disabled_webhooks").await, ["0"]);
+    }
+
+    async fn r135_while_a_secret_is_replaced_both_sign(app: TestApp) {
+        let (new, old, none) = (WebhookSink::start().await, WebhookSink::with_secret(100).await, WebhookSink::with_secret(200).await);
+        let mut hook = new.webhook("/hook", &["customer.created"]);
+        hook.former_secret = Some(old.webhook("/", &[]).secret);
+        app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+        customer(&app.acme(), ADDRESS).await;
+        let call = new.wait_for(1).await.remove(0);
+        assert_eq!(call.header("webhook-signature").split(' ').count(), 2);
+        assert!(new.verifies(&call) && old.verifies(&call) && !none.verifies(&call));
+        app.settle().await;
+        app.restart_acme(|acme| acme.webhooks[0].former_secret = None).await;
+        customer(&app.acme(), "bob@example.com").await;
+        let call = new.wait_for(2).await.remove(1);
+        assert!(new.verifies(&call) && !old.verifies(&call));
     }
 
     async fn r136_retry_after_is_honoured(app: TestApp) {
@@ -137,6 +191,47 @@ each_db! {
         app.advance(Duration::from_mins(10));
         app.until(HOOKS, &["delivered 2"]).await;
         app.settle().await;
+    }
+
+    async fn r136_retry_after_is_believed_up_to_a_day(app: TestApp) {
+        let sink = subscribed(app).await;
+        sink.answer(&["503 Service Unavailable\r\nRetry-After: 18446744073709551615"]);
+        ask(app).await;
+        app.until(HOOKS, &["waiting 1"]).await;
+        let due: i64 = app.rows("SELECT due_at FROM deliveries WHERE state = 'waiting' AND subscriber <> 'mail'").await[0].parse().unwrap();
+        assert_eq!(due - app.clock.now().micros(), 86_400_000_000);
+        app.advance(Duration::from_hours(24));
+        app.until(HOOKS, &["expired 2"]).await;
+    }
+
+    async fn f17_whatever_a_webhook_does_to_its_answer_only_a_status_of_2xx_counts(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let hook = sink.webhook("/hook", &["customer.created"]);
+        app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+        let line = "x-filler: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
+        let broken = [
+            Answer::Cut(""),
+            Answer::Cut("HTTP/1.1 20"),
+            Answer::Cut("HTTP/1.1 200 OK\r\nContent-Le"),
+            Answer::Cut("SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+            Answer::Endless("HTTP/1.1 200 OK\r\n", line),
+            Answer::Head("500 Internal Server Error"),
+        ];
+        let tries = broken.len();
+        for answer in broken {
+            sink.misbehave(answer);
+        }
+        // The status is known, and the rest is nobody's business.
+        sink.misbehave(Answer::Endless("HTTP/1.1 200 OK\r\n\r\n", line));
+        customer(&app.acme(), ADDRESS).await;
+        for attempt in 1..=tries {
+            app.until(HOOKS, &[&format!("waiting {attempt}")]).await;
+            app.advance(Duration::from_hours(2));
+        }
+        app.until(HOOKS, &[&format!("delivered {}", tries + 1)]).await;
+        let calls = sink.wait_for(tries + 1).await;
+        assert!(calls.windows(2).all(|pair| pair[0].header("webhook-id") == pair[1].header("webhook-id") && pair[0].body == pair[1].body));
+        sink.hung_up(2).await;
     }
 
     async fn a_subscriber_without_the_token_is_told_however_late(app: TestApp) {

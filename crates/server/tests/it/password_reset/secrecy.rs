@@ -106,14 +106,15 @@ each_db! {
     async fn secrets_of_a_shop_rest_nowhere(app: TestApp) {
         log();
         let rest = AtRest::begin(app).await;
-        let secrets = ["an-HS256-secret-of-more-than-32-bytes", "smtp-password-7421", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &format!("sk_{}", "5ec7e7".repeat(10) + "abcd")];
-        let [hs256, password, webhook, key] = secrets;
+        let secrets = ["an-HS256-secret-of-more-than-32-bytes", "smtp-password-7421", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3", &format!("sk_{}", "5ec7e7".repeat(10) + "abcd")];
+        let [hs256, password, webhook, former, key] = secrets;
         let mut initech = TenantSettings { slug: "initech-works".into(), secret_keys: vec![Secret::new(key)], ..TenantSettings::default() };
         initech.tokens.algorithm = Algorithm::Hs256;
         initech.tokens.secret = Some(Secret::new(hs256));
         initech.mail.from = Some("no-reply@initech.example".into());
         initech.mail.transport = Some(Secret::new(format!("smtp://initech:{password}@{}", app.mail.address())));
-        initech.webhooks = vec![Webhook { url: "https://hooks.initech.example/".parse().unwrap(), secret: Secret::new(webhook), events: vec![] }];
+        let url = "https://hooks.initech.example/".parse().unwrap();
+        initech.webhooks = vec![Webhook { url, secret: Secret::new(webhook), former_secret: Some(Secret::new(former)), events: vec![] }];
         app.restart(|config| config.tenants.push(initech)).await;
 
         let shop = tenant::by_slug(&app.engine, "initech-works").await.unwrap();

@@ -27,8 +27,22 @@ pub struct WebhookSink {
 #[derive(Default)]
 struct State {
     calls: Vec<Received>,
-    /// Heads of the answers to come; then 200.
-    answers: VecDeque<&'static str>,
+    /// Heads of the answers to come; then `always`, else 200.
+    answers: VecDeque<Answer>,
+    always: Option<&'static str>,
+    /// How many endless answers the client has ended.
+    hung_up: usize,
+}
+
+/// What a call is answered with.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// This head and no body.
+    Head(&'static str),
+    /// These bytes; then the connection ends.
+    Cut(&'static str),
+    /// The first, and then the second again and again, until the client ends it.
+    Endless(&'static str, &'static str),
 }
 
 /// A call as it arrived.
@@ -41,13 +55,18 @@ pub struct Received {
 
 impl WebhookSink {
     pub async fn start() -> Self {
+        Self::with_secret(0).await
+    }
+
+    /// With a secret that begins with this byte.
+    pub async fn with_secret(first: u8) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let hanging = watch::Sender::new(false);
         #[expect(clippy::disallowed_methods, reason = "the receiving end lives beside the product's tasks")]
         let accepting = tokio::spawn(accept(listener, state.clone(), hanging.subscribe())).abort_handle();
-        Self { base, key: (0..32).collect(), state, hanging, accepting }
+        Self { base, key: (first..first + 32).collect(), state, hanging, accepting }
     }
 
     /// A subscription of `events` at `path`.
@@ -55,13 +74,35 @@ impl WebhookSink {
         Webhook {
             url: format!("{}{path}", self.base).parse().unwrap(),
             secret: Secret::new(format!("whsec_{}", STANDARD.encode(&self.key))),
+            former_secret: None,
             events: events.iter().map(|event| (*event).to_owned()).collect(),
         }
     }
 
     /// The next answers: each the head of an HTTP/1.1 answer after its version, `302 Found\r\nLocation: /x`, say.
     pub fn answer(&self, heads: &[&'static str]) {
-        self.state.lock().unwrap().answers.extend(heads);
+        self.state.lock().unwrap().answers.extend(heads.iter().copied().map(Answer::Head));
+    }
+
+    /// One more answer to come.
+    pub fn misbehave(&self, answer: Answer) {
+        self.state.lock().unwrap().answers.push_back(answer);
+    }
+
+    /// Waits until the client has ended so many endless answers.
+    pub async fn hung_up(&self, n: usize) {
+        for _ in 0..2_000 {
+            if self.state.lock().unwrap().hung_up == n {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the client reads on");
+    }
+
+    /// The head of every answer from now on.
+    pub fn always(&self, head: &'static str) {
+        self.state.lock().unwrap().always = Some(head);
     }
 
     /// Whether calls are taken and not answered.
@@ -142,10 +183,19 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut hanging: wat
     let answer = {
         let mut state = state.lock().unwrap();
         state.calls.push(Received { path, headers, body: bytes[start..start + length].to_vec() });
-        state.answers.pop_front().unwrap_or("200 OK")
+        state.answers.pop_front().unwrap_or(Answer::Head(state.always.unwrap_or("200 OK")))
     };
     // Who hung it up has gone when the test ends.
     let _ = hanging.wait_for(|hanging| !hanging).await;
-    stream.write_all(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    match answer {
+        Answer::Head(head) => stream.write_all(format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes()).await?,
+        Answer::Cut(bytes) => stream.write_all(bytes.as_bytes()).await?,
+        Answer::Endless(start, again) => {
+            stream.write_all(start.as_bytes()).await?;
+            while stream.write_all(again.as_bytes()).await.is_ok() {}
+            state.lock().unwrap().hung_up += 1;
+            return Ok(());
+        }
+    }
     stream.shutdown().await
 }

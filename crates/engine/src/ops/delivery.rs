@@ -1,0 +1,115 @@
+//! Deliveries as an operator sees them: listed, shown, tried again.
+
+use std::time::Duration;
+
+use ulid::Ulid;
+
+use crate::Engine;
+use crate::error::{Code, Error, Result};
+use crate::model::event::EventName;
+use crate::model::ids::DeliveryId;
+use crate::model::tenant::Tenant;
+use crate::model::time::Timestamp;
+use crate::store;
+use crate::store::delivery::Which;
+pub use crate::store::delivery::{DeliveryRow, Ending};
+
+/// The state of a delivery that is not done.
+pub const WAITING: &str = "waiting";
+/// How many one transaction makes due again.
+const BATCH: u64 = 500;
+
+/// What a list is of. All that is absent means all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// The first and the last by id.
+    pub from: Option<DeliveryId>,
+    pub to: Option<DeliveryId>,
+    /// Made not before and not after these times; the second to the millisecond.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// `WAITING` or an ending's name.
+    pub state: Option<&'static str>,
+    pub subscriber: Option<String>,
+    pub event: Option<EventName>,
+}
+
+/// A millisecond without the next: a time is shown to the millisecond, and what is shown must be found by it.
+const LAST_MICROS: Duration = Duration::from_micros(999);
+
+impl Filter {
+    fn one(id: DeliveryId) -> Self {
+        Self { from: Some(id), to: Some(id), ..Self::default() }
+    }
+
+    fn which(&self) -> Which {
+        Which {
+            from: self.from.unwrap_or(DeliveryId(Ulid(0))),
+            to: self.to.unwrap_or(DeliveryId(Ulid(u128::MAX))),
+            since: self.since.unwrap_or(Timestamp::from_micros(i64::MIN)),
+            until: self.until.map_or(Timestamp::from_micros(i64::MAX), |until| until.after(LAST_MICROS)),
+            state: self.state.unwrap_or_default(),
+            subscriber: self.subscriber.clone().unwrap_or_default(),
+            event: self.event.map_or("", EventName::as_str),
+        }
+    }
+}
+
+/// The newest `most` of the tenant's deliveries that `filter` covers, newest first.
+pub async fn list(engine: &Engine, tenant: &Tenant, filter: &Filter, most: i64) -> Result<Vec<DeliveryRow>> {
+    let (tenant, which) = (tenant.id, filter.which());
+    engine.db.read(move |reader| Box::pin(async move { store::delivery::list(reader, tenant, &which, most).await })).await
+}
+
+/// One delivery.
+///
+/// # Errors
+/// `NotFound` if the tenant has none of this id.
+pub async fn show(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<DeliveryRow> {
+    let (tenant, which) = (tenant.id, Filter::one(id).which());
+    let found = engine.db.read(move |reader| Box::pin(async move { store::delivery::list(reader, tenant, &which, 1).await })).await?;
+    found.into_iter().next().ok_or_else(|| Error::new(Code::NotFound, format!("Delivery with id: {id} was not found")))
+}
+
+/// Has a delivery that was given up tried again, at once and for three days more.
+///
+/// # Errors
+/// `NotFound` if the tenant has none of this id, `NotAllowed` with the reason if it is not dead.
+pub async fn retry(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<()> {
+    if retry_batch(engine, tenant, Filter::one(id).which()).await? == 1 {
+        return Ok(());
+    }
+    let found = show(engine, tenant, id).await?;
+    let at = found.done_at.unwrap_or(found.created_at);
+    let why = match found.state.as_str() {
+        "delivered" => format!("was delivered at {at} and is not sent again"),
+        "superseded" => "was superseded: a newer secret took the place of the one it would carry".to_owned(),
+        "expired" => "is expired: the secret that it would carry is no longer good".to_owned(),
+        _ if found.held => "is under way".to_owned(),
+        _ => format!("is waiting, and is tried at {}", found.due_at),
+    };
+    Err(Error::new(Code::NotAllowed, format!("Delivery {id} {why}")))
+}
+
+/// Has all that `filter` covers and that were given up tried again; how many. Its state means nothing here.
+pub async fn retry_all(engine: &Engine, tenant: &Tenant, filter: &Filter) -> Result<u64> {
+    let mut all = 0;
+    loop {
+        let retried = retry_batch(engine, tenant, filter.which()).await?;
+        all += retried;
+        if retried < BATCH {
+            return Ok(all);
+        }
+    }
+}
+
+async fn retry_batch(engine: &Engine, tenant: &Tenant, which: Which) -> Result<u64> {
+    let (tenant, most) = (tenant.id, i64::try_from(BATCH).unwrap_or(i64::MAX));
+    let retried = engine.db.write(move |tx| {
+        let which = which.clone();
+        Box::pin(async move { store::delivery::retry(tx, tenant, &which, most).await })
+    });
+    let retried = retried.await?;
+    engine.outbox.wake();
+    Ok(retried)
+}
