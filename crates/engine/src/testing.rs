@@ -22,6 +22,15 @@ pub fn run_on_file(path: &std::path::Path, sql: &str) -> Result<()> {
     crate::store::run_on_file(path, sql)
 }
 
+/// The first column of what `sql` selects from a SQLite file that nobody has open.
+///
+/// # Errors
+/// If the file cannot be read.
+pub async fn rows_of_file(path: &std::path::Path, sql: &str) -> Result<Vec<String>> {
+    let rows = probe::rows(&format!("sqlite://{}", path.display()), sql).await?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next()).collect())
+}
+
 /// Where the tests' PostgreSQL is: any user that may create databases.
 const POSTGRES: &str = "VESTIBULE_TEST_POSTGRES";
 

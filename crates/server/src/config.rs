@@ -10,12 +10,11 @@ use url::Url;
 use vestibule_engine::config::Config;
 use vestibule_engine::crypto::keyring::MasterKey;
 use vestibule_engine::model::event::EventName;
+use vestibule_engine::model::locale::is_locale;
 use vestibule_engine::model::tenant::{Algorithm, SameSite, Secret, TenantSettings, is_slug, well_known_secrets};
-use vestibule_engine::notify::inbox::Inbox;
-use vestibule_engine::notify::provider_for;
+use vestibule_engine::notify;
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
 use vestibule_engine::ops::{callback, event};
-use vestibule_engine::ports::clock::Clock;
 
 /// Environment variables that set something: `VESTIBULE__SECTION__KEY`.
 const PREFIX: &str = "VESTIBULE__";
@@ -261,13 +260,17 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
         wrong("passwords.min_length must be between 1 and 128".into());
     }
     webhook_findings(tenant, &mut wrong);
-    if let Some(transport) = &tenant.mail.transport {
-        if let Err(e) = provider_for(transport.expose(), slug, &Inbox::new(Clock::System)) {
+    if let Some(transport) = tenant.mail.transport.as_ref().map(|transport| transport.expose().trim()) {
+        if let Err(e) = notify::check(&tenant.mail) {
             wrong(format!("mail.transport: {e}"));
         }
-        if tenant.mail.from.is_none() && transport.expose() != "inbox" {
+        // A service of the shop's may know its sender itself.
+        if tenant.mail.from.is_none() && transport != "inbox" && !transport.to_ascii_lowercase().starts_with("http") {
             wrong("mail.from is required to send mail".into());
         }
+    }
+    if tenant.mail.locale.as_ref().is_some_and(|locale| !is_locale(locale)) {
+        wrong("mail.locale must be a language, de or pt-BR say".into());
     }
     if local && tenant.cookies.same_site == SameSite::None {
         findings

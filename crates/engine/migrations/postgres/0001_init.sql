@@ -173,6 +173,8 @@ CREATE TABLE password_resets (
     expires_at BIGINT NOT NULL,
     used_at BIGINT,
     voided_at BIGINT,
+    -- How often its request's link had been issued anew before.
+    reissues BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
 -- At most one live reset per identity.
@@ -221,6 +223,19 @@ CREATE TABLE callback_codes (
     PRIMARY KEY (tenant_id, id)
 );
 CREATE INDEX callback_codes_by_end ON callback_codes (tenant_id, expires_at);
+
+-- A shop's own words for a message in a language; what is NULL is the built-in's.
+CREATE TABLE templates (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    message TEXT NOT NULL,
+    locale TEXT NOT NULL,
+    sender TEXT,
+    subject TEXT,
+    body_text TEXT,
+    body_html TEXT,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, message, locale)
+);
 
 CREATE TABLE limits (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),

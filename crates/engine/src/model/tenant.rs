@@ -279,13 +279,17 @@ pub struct Mail {
     pub messages: Vec<Message>,
     /// Sender, for example `Acme <no-reply@acme.example>`.
     pub from: Option<String>,
-    /// `smtp://user:password@host:587`, `smtps://…`, or `inbox` (development).
+    /// `smtp://user:password@host:587`, `smtps://…`, `sendgrid:KEY`, `https://…` (a service of the shop's that sends), or `inbox` (development).
     pub transport: Option<Secret>,
+    /// The language of its mails where neither the request nor the customer names one that there is. Default `en`.
+    pub locale: Option<String>,
+    /// Signs the calls to an `https://…` transport: `whsec_` and 24 to 64 bytes in base64.
+    pub secret: Option<Secret>,
 }
 
 impl Default for Mail {
     fn default() -> Self {
-        Self { messages: vec![Message::PasswordReset, Message::PasswordChanged], from: None, transport: None }
+        Self { messages: vec![Message::PasswordReset, Message::PasswordChanged], from: None, transport: None, locale: None, secret: None }
     }
 }
 
@@ -306,6 +310,20 @@ impl Message {
         match self {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|message| message.as_str() == text)
+    }
+
+    /// What its templates may use: the shop's name, the address of the account; the link, and for how many minutes it works.
+    #[must_use]
+    pub const fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::PasswordReset => &["shop", "address", "url", "minutes"],
+            Self::PasswordChanged => &["shop", "address"],
         }
     }
 }

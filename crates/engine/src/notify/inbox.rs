@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 
-use super::{Notification, Provider, SendFailure, Sent};
+use super::{Content, Notification, Provider, SendFailure, Sent};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
@@ -91,7 +91,7 @@ pub struct TenantInbox {
 
 impl Provider for TenantInbox {
     fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<Sent, SendFailure>> {
-        let Notification { to, from, subject, text, html, idempotency_key } = notification.clone();
+        let Notification { to, from, content: Content { subject, text, html }, idempotency_key, .. } = notification.clone();
         let sent = Sent { reply: "kept in the development inbox".to_owned() };
         let (tenant, at) = (self.tenant.clone(), self.inbox.clock.now());
         self.inbox.keep(InboxMail { id: idempotency_key, tenant, to, from, subject, text, html, at });
@@ -104,14 +104,8 @@ mod tests {
     use super::*;
 
     fn mail(key: &str) -> Notification {
-        Notification {
-            to: "ann@example.com".to_owned(),
-            from: None,
-            subject: format!("Subject {key}"),
-            text: "secret link".to_owned(),
-            html: "<p>secret link</p>".to_owned(),
-            idempotency_key: key.to_owned(),
-        }
+        let content = Content { text: "secret link".to_owned(), ..Content::default() };
+        Notification { content, ..Notification::sample(key) }
     }
 
     #[tokio::test]

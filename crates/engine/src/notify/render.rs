@@ -1,13 +1,17 @@
-//! Mails from templates. The templates are ours and embedded; what a shop or a person typed is only ever a value in them.
+//! Mails from templates: the built-in ones, which are embedded, and a shop's own. What a person typed is only ever a value in them.
 
 use std::sync::LazyLock;
 
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
+use serde_json::Map;
 use url::Url;
 
+use super::Content;
 use crate::error::{Error, Result};
+use crate::model::locale::language;
+pub use crate::model::template::Template;
 pub use crate::model::tenant::Message;
 
 /// More steps than any template takes.
@@ -16,13 +20,49 @@ const FUEL: u64 = 10_000;
 const HTML: &str = "body.html";
 /// A name that is longer is cut.
 const NAME_LIMIT: usize = 100;
+/// The language that has every message.
+const FALLBACK: &str = "en";
+
+/// The built-in templates: `{message}/{locale}/{file}` and the text.
+static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mail.rs"));
+
+/// The part of a message that a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Subject,
+    Text,
+    Html,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 3] = [Self::Subject, Self::Text, Self::Html];
+
+    pub(super) const fn file(self) -> &'static str {
+        match self {
+            Self::Subject => "subject.txt",
+            Self::Text => "body.txt",
+            Self::Html => HTML,
+        }
+    }
+
+    pub(super) fn of(self, template: &Template) -> Option<&str> {
+        match self {
+            Self::Subject => template.subject.as_deref(),
+            Self::Text => template.text.as_deref(),
+            Self::Html => template.html.as_deref(),
+        }
+    }
+}
 
 /// A finished mail.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Rendered {
-    pub subject: String,
-    pub text: String,
-    pub html: String,
+    /// The language that was found for it.
+    pub locale: String,
+    /// The sender that the shop wants for this message.
+    pub sender: Option<String>,
+    pub content: Content,
+    /// What of the shop's own words could not be used, in sentences for the operator.
+    pub faults: Vec<String>,
 }
 
 /// What the templates may use. A field that is `None` and used all the same is an error.
@@ -40,82 +80,76 @@ pub struct MailContext {
     pub minutes: Option<u64>,
 }
 
-/// Renders `message` in the language that suits `locale` best: itself (`de-AT`), its language (`de`), English.
+impl MailContext {
+    /// The same as data, for providers.
+    pub fn into_data(self) -> Result<Map<String, serde_json::Value>> {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(data)) => Ok(data),
+            _ => Err(Error::unexpected("the context of a mail is no object")),
+        }
+    }
+}
+
+/// Renders `message` in the first language of `wanted` that there is, each as it is (`de-AT`) or without its region (`de`); else in English.
+/// The shop's `own` words come before the built-in ones, which stand in for what cannot be rendered.
 ///
 /// # Errors
 /// If the context lacks something that the message needs, or its link is no web address.
-pub fn render(message: Message, locale: Option<&str>, context: &MailContext) -> Result<Rendered> {
+pub fn render(message: Message, wanted: &[String], own: &[Template], context: &MailContext) -> Result<Rendered> {
     let context = MailContext { shop: plain(&context.shop).chars().take(NAME_LIMIT).collect(), address: plain(&context.address), ..context.clone() };
     if context.url.as_deref().is_some_and(|url| !is_web_link(url)) {
         return Err(Error::unexpected("the link of a mail is no http or https URL"));
     }
-    let locale = language(locale).locale;
-    let one = |file: &str| {
-        let name = format!("{}/{locale}/{file}", message.as_str());
-        let defect = |e: minijinja::Error| Error::unexpected(format!("the mail template {name}: {}", e.kind()));
-        TEMPLATES.get_template(&name).and_then(|template| template.render(Value::from(Serde(&context)))).map_err(defect)
-    };
-    Ok(Rendered { subject: plain(&one("subject.txt")?), text: one("body.txt")?, html: one(HTML)? })
-}
-
-/// The templates of one message in one language.
-struct Texts {
-    subject: &'static str,
-    text: &'static str,
-    html: &'static str,
-}
-
-struct Language {
-    locale: &'static str,
-    password_reset: Texts,
-    password_changed: Texts,
-}
-
-impl Language {
-    const fn texts(&self, message: Message) -> &Texts {
-        match message {
-            Message::PasswordReset => &self.password_reset,
-            Message::PasswordChanged => &self.password_changed,
+    let own: Vec<&Template> = own.iter().filter(|template| template.message == message).collect();
+    let locale = choose(message, wanted, &own);
+    let mut near: Vec<&Template> = own.iter().copied().filter(|template| template.locale == locale).collect();
+    near.extend(own.iter().copied().filter(|template| template.locale != locale && template.locale == language(&locale)));
+    let mut faults = Vec::new();
+    let mut one = |part: Part| {
+        if let Some(template) = near.iter().find(|template| part.of(template).is_some()) {
+            match try_own(part, part.of(template).unwrap_or_default(), &context) {
+                Ok(text) => return Ok(text),
+                Err(why) => faults.push(format!("{} of {} in {}: {why}", part.file(), message.as_str(), template.locale)),
+            }
         }
-    }
-}
-
-macro_rules! template {
-    ($message:literal, $locale:literal, $file:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/mail/", $message, "/", $locale, "/", $file))
+        built_in(message, &locale, part, &context)
     };
+    let words = Content { subject: plain(&one(Part::Subject)?), text: one(Part::Text)?, html: one(Part::Html)? };
+    let sender = near.iter().find_map(|template| template.sender.clone());
+    Ok(Rendered { locale, sender, content: words, faults })
 }
 
-macro_rules! texts {
-    ($message:literal, $locale:literal) => {
-        Texts {
-            subject: template!($message, $locale, "subject.txt"),
-            text: template!($message, $locale, "body.txt"),
-            html: template!($message, $locale, "body.html"),
-        }
+/// A part of a shop's own, rendered in the sandbox.
+pub(super) fn try_own(part: Part, source: &str, context: &MailContext) -> std::result::Result<String, String> {
+    super::template::grammar(source)?;
+    environment().render_named_str(part.file(), source, Value::from(Serde(context))).map_err(|e| e.kind().to_string())
+}
+
+fn built_in(message: Message, locale: &str, part: Part, context: &MailContext) -> Result<String> {
+    let name = |locale: &str| format!("{}/{locale}/{}", message.as_str(), part.file());
+    let name = [locale, language(locale)].map(name).into_iter().find(|name| source(name).is_some()).unwrap_or_else(|| name(FALLBACK));
+    let defect = |e: minijinja::Error| Error::unexpected(format!("the mail template {name}: {}", e.kind()));
+    TEMPLATES.get_template(&name).and_then(|template| template.render(Value::from(Serde(context)))).map_err(defect)
+}
+
+/// The name by which a language is known that has words for `message`.
+fn choose(message: Message, wanted: &[String], own: &[&Template]) -> String {
+    let known = |name: &str| {
+        let of_ours = locales(message).find(|locale| locale.eq_ignore_ascii_case(name));
+        let of_shop = own.iter().map(|template| template.locale.as_str()).find(|locale| locale.eq_ignore_ascii_case(name));
+        of_shop.or(of_ours).map(str::to_owned)
     };
+    let mut names = wanted.iter().map(|name| name.replace('_', "-"));
+    names.find_map(|name| known(&name).or_else(|| known(language(&name)))).unwrap_or_else(|| FALLBACK.to_owned())
 }
 
-macro_rules! language {
-    ($locale:literal) => {
-        Language { locale: $locale, password_reset: texts!("password_reset", $locale), password_changed: texts!("password_changed", $locale) }
-    };
-}
-
-const ENGLISH: Language = language!("en");
-
-/// A further language is its files under `mail/` and a line here.
-const LANGUAGES: &[Language] = &[ENGLISH];
-
-fn language(locale: Option<&str>) -> &'static Language {
-    let wanted = locale.unwrap_or_default().replace('_', "-");
-    let primary = wanted.split('-').next().unwrap_or_default();
-    let find = |name: &str| LANGUAGES.iter().find(|language| language.locale.eq_ignore_ascii_case(name));
-    find(&wanted).or_else(|| find(primary)).unwrap_or(&ENGLISH)
+/// The languages that have built-in words for `message`.
+pub fn locales(message: Message) -> impl Iterator<Item = &'static str> {
+    FILES.iter().filter_map(move |(name, _)| name.strip_prefix(message.as_str())?.strip_prefix('/')?.strip_suffix("/body.txt"))
 }
 
 /// Only what the templates use exists: no filters, no functions, no loading.
-fn environment() -> Environment<'static> {
+pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
@@ -124,7 +158,7 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// Each template is compiled once.
+/// Each built-in template is compiled once.
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = environment();
     environment.set_loader(|name| Ok(source(name)));
@@ -133,22 +167,14 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// The template called `{message}/{locale}/{file}`.
 fn source(name: &str) -> Option<&'static str> {
-    let mut parts = name.split('/');
-    let (message, locale, file) = (parts.next()?, parts.next()?, parts.next()?);
-    let message = Message::ALL.into_iter().find(|known| known.as_str() == message)?;
-    let texts = LANGUAGES.iter().find(|known| known.locale == locale)?.texts(message);
-    match file {
-        "subject.txt" => Some(texts.subject),
-        "body.txt" => Some(texts.text),
-        HTML => Some(texts.html),
-        _ => None,
-    }
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 /// Escapes for HTML text and quoted attributes. Slashes stay, so that a link in the source is still a link.
+/// The file decides and nothing that a template says.
 fn write_value(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
     let text = value.to_string();
-    if matches!(state.auto_escape(), AutoEscape::None) || value.kind() == ValueKind::Number {
+    if !state.name().ends_with(HTML) || value.kind() == ValueKind::Number {
         return out.write_str(&text).map_err(Into::into);
     }
     text.chars()
@@ -176,87 +202,5 @@ fn is_web_link(url: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINK: &str = "https://acme.example/reset-password?from=mail&token=a.b-c_d";
-
-    fn context(shop: &str) -> MailContext {
-        MailContext { shop: shop.to_owned(), address: "ann@example.com".to_owned(), url: Some(LINK.to_owned()), minutes: Some(15) }
-    }
-
-    #[test]
-    fn every_message_renders_in_every_language() {
-        for language in LANGUAGES {
-            for message in Message::ALL {
-                let mail = render(message, Some(language.locale), &context("Acme")).unwrap();
-                for part in [&mail.subject, &mail.text, &mail.html] {
-                    assert!(part.contains("Acme") && !part.contains("{{") && !part.contains("{%"), "{} {part}", language.locale);
-                }
-                assert!(!mail.subject.contains('\n') && mail.subject.trim() == mail.subject && mail.subject.len() < 78);
-                assert!(mail.text.contains("ann@example.com") && mail.html.contains("ann@example.com"));
-                assert!(mail.text.lines().all(|line| line.len() <= 78), "{}", mail.text);
-                for remote in ["src=", "url(", "<link", "<script", "@import"] {
-                    assert!(!mail.html.contains(remote), "{remote}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_reset_mail_holds_the_link_in_both_parts() {
-        let mail = render(Message::PasswordReset, None, &context("Acme")).unwrap();
-        assert!(mail.text.lines().any(|line| line == LINK), "{}", mail.text);
-        let escaped = LINK.replace('&', "&amp;");
-        assert!(mail.html.contains(&format!("href=\"{escaped}\"")), "{}", mail.html);
-        assert_eq!(mail.html.matches(&escaped).count(), 3, "{}", mail.html);
-        assert!(!mail.html.contains(LINK));
-        assert!(mail.text.contains("15 minutes") && mail.html.contains("15 minutes"));
-        let mail = render(Message::PasswordReset, None, &MailContext { minutes: Some(1), ..context("Acme") }).unwrap();
-        assert!(mail.text.contains("1 minute ") || mail.text.contains("1 minute.") || mail.text.contains("1 minute,"), "{}", mail.text);
-    }
-
-    #[test]
-    fn what_others_typed_stays_literal() {
-        for name in ["{{7*7}}", "{% if true %}", "${7*7}", "<% 7 %>", "<script>alert(1)</script>", r#"O'Neill & "Sons""#, "{# gone #}"] {
-            let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;");
-            for message in Message::ALL {
-                let mail = render(message, Some("en"), &context(name)).unwrap();
-                assert!(mail.subject.contains(name) && mail.text.contains(name), "{name}");
-                assert!(mail.html.contains(&escaped), "{name}");
-                assert!(escaped == name || !mail.html.contains(name), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_name_cannot_leave_its_line() {
-        let mail = render(Message::PasswordReset, None, &context("Acme\r\nBcc: evil@example.com\u{0}\u{2028}x\u{202e}y")).unwrap();
-        assert!(mail.subject.contains("Acme Bcc: evil@example.com xy"), "{}", mail.subject);
-        assert!(!mail.subject.contains(char::is_control));
-        assert!(!mail.text.contains("\nBcc:"));
-        let mail = render(Message::PasswordReset, None, &context(&"x".repeat(5_000))).unwrap();
-        assert!(mail.subject.len() < 200);
-    }
-
-    #[test]
-    fn what_is_missing_is_an_error() {
-        for context in [MailContext { url: None, ..context("Acme") }, MailContext { minutes: None, ..context("Acme") }] {
-            assert!(render(Message::PasswordReset, None, &context).is_err());
-            assert!(render(Message::PasswordChanged, None, &context).is_ok());
-        }
-        for url in ["javascript:alert(1)", "/reset", "https://acme.example/a b", "https://acme.example/\nx", "data:text/html,x", ""] {
-            assert!(render(Message::PasswordReset, None, &MailContext { url: Some(url.to_owned()), ..context("Acme") }).is_err(), "{url}");
-        }
-        let one = |source: &str, shop: &str| environment().render_named_str("body.txt", source, Value::from(Serde(context(shop))));
-        assert!(one("{{ nothing }}", "Acme").is_err());
-        assert!(one("{% for x in shop %}{% for y in shop %}{{ y }}{% endfor %}{% endfor %}", &"x".repeat(900)).is_err());
-    }
-
-    #[test]
-    fn a_locale_falls_back_to_its_language_and_to_english() {
-        for locale in [None, Some("en"), Some("EN"), Some("en-GB"), Some("en_US"), Some("tlh"), Some(""), Some("../../etc")] {
-            assert_eq!(language(locale).locale, "en");
-        }
-    }
-}
+#[path = "render_tests.rs"]
+mod tests;

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 /// The account that `AUTH PLAIN` takes: user, NUL, password.
 const ACCOUNT: &str = "\0sink@acme.example\0p@ss/word+";
@@ -25,7 +29,23 @@ pub enum Mode {
     RejectRcpt(&'static str),
     /// Reads and says nothing any more.
     Hang,
+    /// Hangs up before a word, as if there were no server.
+    Away,
 }
+
+/// When the conversation is encrypted. The certificate is for `sink.test` and 127.0.0.1, by an authority of our own: `testdata/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    Never,
+    /// Once the client says STARTTLS; before that the server takes no mail.
+    Start,
+    /// From the first byte.
+    Always,
+}
+
+/// A connection, encrypted or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// The server. It ends when it is dropped.
 pub struct SmtpSink {
@@ -63,16 +83,25 @@ impl SmtpSink {
     /// # Panics
     /// If no port can be had.
     #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(Tls::Never)
+    }
+
+    /// As `start`, encrypted.
+    ///
+    /// # Panics
+    /// As `start`.
+    #[must_use]
     #[expect(clippy::expect_used, reason = "a test without its server cannot go on")]
     #[expect(clippy::disallowed_methods, reason = "the server of a test lives beside the product's tasks")]
-    pub fn start() -> Self {
+    pub fn start_with(tls: Tls) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("the listener's address");
         let listener = TcpListener::from_std(listener).expect("a listener of the runtime");
         let state = State { mode: Mode::Accept, mails: Vec::new(), refused: Vec::new(), connections: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), arrived: watch::Sender::new(0), hang_ups: watch::Sender::new(0) });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared), tls)).abort_handle();
         Self { address, shared, accepting }
     }
 
@@ -133,48 +162,70 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tls: Tls) {
     let mut sessions = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         shared.lock().connections += 1;
+        if shared.lock().mode == Mode::Away {
+            continue;
+        }
         let shared = Arc::clone(&shared);
         sessions.spawn(async move {
             let mut hang_ups = shared.hang_ups.subscribe();
-            let session = Session { stream: BufReader::new(stream), shared: Arc::clone(&shared), from: String::new(), to: Vec::new() };
+            let session = Session { stream: BufReader::new(Box::new(stream)), shared: Arc::clone(&shared), from: String::new(), to: Vec::new() };
             tokio::select! {
                 biased; // nothing more is answered once the connection is to be closed
                 _ = hang_ups.changed() => {}
-                _ = session.run() => {}
+                _ = session.run(tls) => {}
             }
         });
     }
 }
 
+/// What proves the server to be `sink.test`.
+fn acceptor() -> io::Result<TlsAcceptor> {
+    let wrong = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("testdata/certificate.pem")).map_err(|e| wrong(&e))?;
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/key.pem")).map_err(|e| wrong(&e))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| wrong(&e))?;
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).map_err(|e| wrong(&e))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
 struct Session {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Wire>>,
     shared: Arc<Shared>,
     from: String,
     to: Vec<String>,
 }
 
 impl Session {
-    async fn run(mut self) -> io::Result<()> {
+    /// What the client said before is forgotten, and so is what it sent ahead of the handshake.
+    async fn encrypted(self) -> io::Result<Self> {
+        let stream = acceptor()?.accept(self.stream.into_inner()).await?;
+        Ok(Self { stream: BufReader::new(Box::new(stream)), from: String::new(), to: Vec::new(), shared: self.shared })
+    }
+
+    async fn run(mut self, tls: Tls) -> io::Result<()> {
+        if tls == Tls::Always {
+            self = self.encrypted().await?;
+        }
         self.say("220 sink.test ESMTP").await?;
+        let mut plain = tls == Tls::Start;
         while let Some(line) = self.line().await? {
             let line = String::from_utf8_lossy(&line).into_owned();
             let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match verb.to_ascii_uppercase().as_str() {
+                "EHLO" if plain => self.say("250-sink.test\r\n250 STARTTLS").await?,
                 "EHLO" => self.say("250-sink.test\r\n250-AUTH PLAIN\r\n250-SMTPUTF8\r\n250 8BITMIME").await?,
-                "AUTH" => {
-                    let known = rest.strip_prefix("PLAIN ").is_some_and(|given| given == STANDARD.encode(ACCOUNT));
-                    self.say(if known { "235 2.7.0 welcome" } else { "535 5.7.8 wrong user or password" }).await?;
+                "STARTTLS" if plain => {
+                    self.say("220 2.0.0 go ahead").await?;
+                    self = self.encrypted().await?;
+                    plain = false;
                 }
-                "MAIL" => {
-                    self.from = path(rest);
-                    self.to.clear();
-                    self.say("250 2.1.0 ok").await?;
-                }
-                "RCPT" => self.recipient(rest).await?,
+                "QUIT" => return self.say("221 2.0.0 bye").await,
+                _ if plain => self.say("530 5.7.0 STARTTLS first").await?,
                 "DATA" if self.to.is_empty() => self.say("503 5.5.1 no recipient").await?,
                 "DATA" => {
                     self.say("354 go ahead").await?;
@@ -182,16 +233,32 @@ impl Session {
                         return Ok(());
                     }
                 }
-                "RSET" => {
-                    self.to.clear();
-                    self.say("250 2.0.0 ok").await?;
-                }
-                "HELO" | "NOOP" => self.say("250 2.0.0 ok").await?,
-                "QUIT" => return self.say("221 2.0.0 bye").await,
-                _ => self.say("500 5.5.2 unknown command").await?,
+                verb => self.envelope(verb, rest).await?,
             }
         }
         Ok(())
+    }
+
+    /// What leads up to a mail.
+    async fn envelope(&mut self, verb: &str, rest: &str) -> io::Result<()> {
+        match verb {
+            "AUTH" => {
+                let known = rest.strip_prefix("PLAIN ").is_some_and(|given| given == STANDARD.encode(ACCOUNT));
+                self.say(if known { "235 2.7.0 welcome" } else { "535 5.7.8 wrong user or password" }).await
+            }
+            "MAIL" => {
+                self.from = path(rest);
+                self.to.clear();
+                self.say("250 2.1.0 ok").await
+            }
+            "RCPT" => self.recipient(rest).await,
+            "RSET" => {
+                self.to.clear();
+                self.say("250 2.0.0 ok").await
+            }
+            "HELO" | "NOOP" => self.say("250 2.0.0 ok").await,
+            _ => self.say("500 5.5.2 unknown command").await,
+        }
     }
 
     async fn recipient(&mut self, argument: &str) -> io::Result<()> {

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::{Notification, Provider, SendFailure, Sent};
+use super::{Channel, Content, NO_MAIL, Notification, Provider, SendFailure, Sent, kept};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
@@ -28,8 +28,6 @@ const CONNECTIONS: usize = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
-/// How much of a reply is kept.
-const REPLY_LIMIT: usize = 500;
 
 /// One mail server, reached by one account.
 pub struct Smtp {
@@ -112,17 +110,29 @@ impl Smtp {
 
     async fn deliver(&self, notification: &Notification) -> Result<Sent, SendFailure> {
         let letter = Letter::write(notification, self.clock.now()).map_err(SendFailure::GiveUp)?;
-        let late = |_| Err(SendFailure::Retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32())));
+        let late = |_| Err(retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32())));
         timeout(self.total_timeout, self.transmit(letter)).await.unwrap_or_else(late)
+    }
+
+    /// Opens a connection, unless one stands, and leaves it for the mail that follows.
+    async fn greet(&self) -> Result<(), SendFailure> {
+        let _slot = self.slots.acquire().await.map_err(retry)?;
+        let connection = self.connection().await?;
+        self.park(connection);
+        Ok(())
+    }
+
+    async fn connection(&self) -> Result<AsyncSmtpConnection, SendFailure> {
+        match self.parked().await {
+            Some(connection) => Ok(connection),
+            None => self.connect().await,
+        }
     }
 
     /// The connection is parked only after a whole conversation; on every other way out it is closed.
     async fn transmit(&self, letter: Letter) -> Result<Sent, SendFailure> {
         let _slot = self.slots.acquire().await.map_err(retry)?;
-        let mut connection = match self.parked().await {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        let mut connection = self.connection().await?;
         let sent = self.converse(&mut connection, letter).await?;
         self.park(connection);
         Ok(sent)
@@ -147,14 +157,14 @@ impl Smtp {
     async fn step(&self, expected: &[u16], reply: impl Future<Output = Result<Response, SmtpError>>) -> Result<Response, SendFailure> {
         match self.bounded(reply).await? {
             Ok(reply) if expected.iter().any(|code| reply.has_code(*code)) => Ok(reply),
-            Ok(reply) => Err(SendFailure::Retry(format!("an unexpected reply: {}", reply_text(&reply)))),
+            Ok(reply) => Err(retry(format!("an unexpected reply: {}", reply_text(&reply)))),
             Err(error) if error.is_permanent() => Err(SendFailure::GiveUp(failure_text(&error))),
-            Err(error) => Err(SendFailure::Retry(failure_text(&error))),
+            Err(error) => Err(retry(failure_text(&error))),
         }
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = T>) -> Result<T, SendFailure> {
-        let late = |_| SendFailure::Retry(format!("no reply within {} s", self.command_timeout.as_secs_f32()));
+        let late = |_| retry(format!("no reply within {} s", self.command_timeout.as_secs_f32()));
         timeout(self.command_timeout, work).await.map_err(late)
     }
 
@@ -200,6 +210,10 @@ impl Smtp {
 impl Provider for Smtp {
     fn send<'a>(&'a self, notification: &'a Notification) -> BoxFuture<'a, Result<Sent, SendFailure>> {
         self.deliver(notification).boxed()
+    }
+
+    fn reach(&self) -> BoxFuture<'_, Result<(), SendFailure>> {
+        self.greet().boxed()
     }
 }
 
@@ -260,7 +274,11 @@ fn decode(text: &str) -> Result<String, String> {
 impl Letter {
     /// Refuses what would end a header line or an SMTP command, wherever the row came from.
     fn write(notification: &Notification, now: Timestamp) -> Result<Self, String> {
-        let Notification { to, from, subject, text, html, idempotency_key } = notification;
+        let Notification { channel, to, from, content, idempotency_key, .. } = notification;
+        let Content { subject, text, html } = content;
+        if *channel != Channel::Email {
+            return Err(NO_MAIL.to_owned());
+        }
         let from = from.as_deref().ok_or("no sender is configured: set `from` of the tenant's mail settings")?;
         for (name, value) in [("to", to.as_str()), ("from", from), ("subject", subject)] {
             if value.contains(char::is_control) {
@@ -291,7 +309,7 @@ impl Letter {
 }
 
 /// `Acme <no-reply@acme.example>` or a bare address. The name may hold anything; lettre quotes and encodes it.
-fn sender(text: &str) -> Result<Mailbox, String> {
+pub(super) fn sender(text: &str) -> Result<Mailbox, String> {
     let (name, address) = match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         Some((name, address)) => (name.trim(), address),
         None => ("", text.trim()),
@@ -302,19 +320,15 @@ fn sender(text: &str) -> Result<Mailbox, String> {
 }
 
 fn retry(why: impl Display) -> SendFailure {
-    SendFailure::Retry(why.to_string())
+    SendFailure::Retry(why.to_string(), None)
 }
 
 fn reply_text(reply: &Response) -> String {
-    shortened(&format!("{} {}", reply.code(), reply.message().collect::<Vec<_>>().join(" ")))
+    kept(&format!("{} {}", reply.code(), reply.message().collect::<Vec<_>>().join(" ")))
 }
 
 fn failure_text(error: &SmtpError) -> String {
-    shortened(&error.to_string())
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REPLY_LIMIT).collect()
+    kept(&error.to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use super::*;
-use crate::notify::sink::{Mode, SmtpSink};
+use lettre::transport::smtp::client::Certificate;
+
+use crate::notify::sink::{Mode, SmtpSink, Tls};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -9,14 +11,12 @@ fn smtp(sink: &SmtpSink) -> Smtp {
 }
 
 fn mail(key: &str) -> Notification {
-    Notification {
-        to: "ann@example.com".to_owned(),
-        from: Some("Acme & Söhne <no-reply@acme.example>".to_owned()),
+    let content = Content {
         subject: "Grüße from Acme".to_owned(),
         text: format!("Hello,\n.\n..two dots\nhttps://acme.example/reset?token={}&x=1\n", "t".repeat(1_200)),
         html: "<p>Grüße</p>\n.\n<p>end</p>".to_owned(),
-        idempotency_key: key.to_owned(),
-    }
+    };
+    Notification { from: Some("Acme & Söhne <no-reply@acme.example>".to_owned()), content, ..Notification::sample(key) }
 }
 
 #[tokio::test]
@@ -41,8 +41,8 @@ async fn a_mail_arrives_whole_and_connections_are_reused() {
     assert!(header("subject")[0].starts_with("=?utf-8?") && header("subject").len() == 1);
     assert!(header("content-type")[0].starts_with("multipart/alternative"));
     let text = |part: &str| part.replace("\r\n", "\n").trim_end().to_owned();
-    assert_eq!(text(&first.part("text/plain").unwrap()), mail("x").text.trim_end());
-    assert_eq!(text(&first.part("text/html").unwrap()), mail("x").html.trim_end());
+    assert_eq!(text(&first.part("text/plain").unwrap()), mail("x").content.text.trim_end());
+    assert_eq!(text(&first.part("text/html").unwrap()), mail("x").content.html.trim_end());
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn replies_decide_between_retry_and_giving_up() {
     ] {
         sink.set_mode(mode);
         let failure = smtp.send(&mail("01J1")).await.unwrap_err();
-        assert_eq!(matches!(failure, SendFailure::Retry(_)), retries, "{failure}");
+        assert_eq!(matches!(failure, SendFailure::Retry(..)), retries, "{failure}");
         assert!(failure.to_string().contains(text), "{failure}");
     }
     assert!(sink.mails().is_empty());
@@ -76,10 +76,10 @@ async fn a_silent_server_ends_at_the_deadline_and_its_connection_is_not_used_aga
     sink.set_mode(Mode::Hang);
     let smtp = smtp.with_deadlines(Duration::from_millis(200), SOON);
     let failure = smtp.send(&mail("01J2")).await.unwrap_err();
-    assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("no reply within 0.2 s")), "{failure}");
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("no reply within 0.2 s")), "{failure}");
     let smtp = smtp.with_deadlines(SOON, Duration::from_millis(200));
     let failure = smtp.send(&mail("01J2")).await.unwrap_err();
-    assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("longer than 0.2 s")), "{failure}");
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("longer than 0.2 s")), "{failure}");
     sink.set_mode(Mode::Accept);
     let smtp = smtp.with_deadlines(SOON, SOON);
     smtp.send(&mail("01J3")).await.unwrap();
@@ -113,7 +113,7 @@ async fn no_more_than_eight_connections_are_open() {
 async fn an_unreachable_server_is_worth_a_retry() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let smtp = Smtp::new(&format!("smtp://127.0.0.1:{port}"), Clock::System).unwrap();
-    assert!(matches!(smtp.send(&mail("01J1")).await, Err(SendFailure::Retry(_))));
+    assert!(matches!(smtp.send(&mail("01J1")).await, Err(SendFailure::Retry(..))));
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn credentials_are_decoded_and_a_refused_sign_in_is_worth_a_retry() {
     let with = |password: &str| Smtp::new(&format!("smtp://sink%40acme.example:{password}@{}", sink.address()), Clock::System).unwrap();
     with("p%40ss%2Fword+").send(&mail("01J1")).await.unwrap();
     let failure = with("wrong").send(&mail("01J2")).await.unwrap_err();
-    assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("535")), "{failure}");
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("535")), "{failure}");
     assert_eq!(sink.mails().len(), 1);
 }
 
@@ -138,7 +138,8 @@ async fn fields_that_leave_their_line_are_refused() {
         bad.push(Notification { to: format!("ann{poison}@example.com"), ..good.clone() });
         bad.push(Notification { from: Some(format!("Acme{poison} <no-reply@acme.example>")), ..good.clone() });
         bad.push(Notification { from: Some(format!("no-reply@acme.example{poison}")), ..good.clone() });
-        bad.push(Notification { subject: format!("Hello{poison}"), ..good.clone() });
+        let content = Content { subject: format!("Hello{poison}"), ..good.content.clone() };
+        bad.push(Notification { content, ..good.clone() });
         bad.push(Notification { idempotency_key: format!("01J1{poison}"), ..good.clone() });
     }
     for to in
@@ -151,6 +152,7 @@ async fn fields_that_leave_their_line_are_refused() {
     }
     bad.push(Notification { from: None, ..good.clone() });
     bad.push(Notification { idempotency_key: String::new(), ..good.clone() });
+    bad.push(Notification { channel: Channel::Sms, ..good.clone() });
     for notification in &bad {
         let answer = smtp.send(notification).await;
         assert!(matches!(answer, Err(SendFailure::GiveUp(_))), "{:?} {:?} {answer:?}", notification.to, notification.from);
@@ -159,7 +161,8 @@ async fn fields_that_leave_their_line_are_refused() {
 
     // A body may hold anything: it stays one mail to one person.
     let body = "x\r\n.\r\nMAIL FROM:<evil@example.com>\r\nRCPT TO:<evil@example.com>\r\n.\n\n.\n";
-    smtp.send(&Notification { text: body.to_owned(), html: body.to_owned(), ..good }).await.unwrap();
+    let content = Content { text: body.to_owned(), html: body.to_owned(), ..good.content.clone() };
+    smtp.send(&Notification { content, ..good }).await.unwrap();
     let mails = sink.wait_for(1, SOON).await.unwrap();
     assert_eq!((mails.len(), mails[0].to.len(), mails[0].headers("to").len()), (1, 1, 1));
     assert!(mails[0].part("text/plain").unwrap().starts_with("x\r\n.\r\nMAIL FROM"));
@@ -208,6 +211,57 @@ async fn starttls_is_not_skipped_when_the_server_does_not_offer_it() {
     let mut smtp = smtp(&sink);
     smtp.server.security = Security::StartTls(TlsParameters::builder("mail.example".to_owned()).build_rustls().unwrap());
     let failure = smtp.send(&mail("01J1")).await.unwrap_err();
-    assert!(matches!(&failure, SendFailure::Retry(text) if text.contains("STARTTLS")), "{failure}");
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("STARTTLS")), "{failure}");
     assert!(sink.mails().is_empty());
+}
+
+/// As a certificate of a real authority is trusted.
+fn trusting(host: &str) -> TlsParameters {
+    let authority = Certificate::from_pem(include_bytes!("testdata/authority.pem")).unwrap();
+    TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::None).add_root_certificate(authority).build_rustls().unwrap()
+}
+
+#[tokio::test]
+async fn mails_go_over_tls_from_the_start_and_over_starttls() {
+    for tls in [Tls::Always, Tls::Start] {
+        let sink = SmtpSink::start_with(tls);
+        let account = format!("smtp://sink%40acme.example:p%40ss%2Fword+@{}", sink.address());
+        let mut smtp = Smtp::new(&account, Clock::System).unwrap();
+        smtp.server.security = if tls == Tls::Always { Security::Tls(trusting("sink.test")) } else { Security::StartTls(trusting("sink.test")) };
+        for key in ["01J1", "01J2"] {
+            smtp.send(&mail(key)).await.unwrap();
+        }
+        assert_eq!((sink.wait_for(2, SOON).await.unwrap().len(), sink.connections()), (2, 1), "{tls:?}");
+        // Neither server takes mail in plain text.
+        smtp = Smtp::new(&account, Clock::System).unwrap().with_deadlines(Duration::from_millis(500), SOON);
+        assert!(smtp.send(&mail("01J3")).await.is_err());
+        assert_eq!(sink.mails().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_the_servers_gets_neither_password_nor_mail() {
+    for tls in [Tls::Always, Tls::Start] {
+        let sink = SmtpSink::start_with(tls);
+        // Another name, and an authority that nobody trusts.
+        for parameters in [trusting("mail.example"), TlsParameters::builder("sink.test".to_owned()).build_rustls().unwrap()] {
+            let mut smtp = Smtp::new(&format!("smtp://sink%40acme.example:p%40ss%2Fword+@{}", sink.address()), Clock::System).unwrap();
+            smtp.server.security = if tls == Tls::Always { Security::Tls(parameters) } else { Security::StartTls(parameters) };
+            let failure = smtp.send(&mail("01J1")).await.unwrap_err();
+            assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("certificate")), "{failure}");
+        }
+        assert!(sink.mails().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn who_can_be_reached_is_greeted_and_the_connection_is_kept() {
+    let sink = SmtpSink::start();
+    let smtp = smtp(&sink);
+    smtp.reach().await.unwrap();
+    smtp.send(&mail("01J1")).await.unwrap();
+    assert_eq!((sink.connections(), sink.mails().len()), (1, 1));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = Smtp::new(&format!("smtp://127.0.0.1:{port}"), Clock::System).unwrap();
+    assert!(matches!(away.reach().await, Err(SendFailure::Retry(..))));
 }

@@ -17,6 +17,7 @@ pub mod session;
 pub mod session_cookie;
 pub mod sign_in;
 pub mod sweep;
+pub mod template;
 pub mod tenant;
 pub mod user;
 pub mod webhook;

@@ -11,7 +11,7 @@ use crate::Engine;
 use crate::error::{Error, Result};
 use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
 use crate::model::email::Email;
-use crate::model::event::EventName;
+use crate::model::event::{Event, EventName};
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::{IdentityId, JobId};
 use crate::model::password;
@@ -30,6 +30,11 @@ use crate::store::{self, Tx};
 pub const JOB: &str = "password_reset";
 /// Largest `metadata` of a request, in bytes of JSON. Whoever takes a request in looks at it.
 pub const METADATA_BYTES: usize = 4096;
+
+/// A link with less time left than this is issued anew before it is mailed; one of a short life with less than half of that.
+const LATE: Duration = Duration::from_mins(2);
+/// How often the link of one request is issued anew.
+const REISSUES: i64 = 3;
 
 /// What the job remembers of a request until it is issued.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,8 +156,7 @@ pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease
         ("metadata".to_owned(), Value::Object(asked.metadata)),
     ]);
     let planned = event::plan(engine, tenant, EventName::PasswordReset, data, Some(jti.clone()));
-    // Whole seconds, so that the row and the token expire in the same instant.
-    let expires_at = Timestamp::from_seconds(engine.clock.now().seconds()).after(tenant.settings.tokens.reset_ttl.0);
+    let expires_at = expiry(engine, tenant);
     let input = Arc::new((tenant.clone(), Draft { job, lease: lease.to_owned(), key, per_identifier, overtaken, jti, expires_at, planned }));
     engine
         .db
@@ -161,6 +165,11 @@ pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease
             Box::pin(async move { issue_tx(tx, &input.0, &input.1).await })
         })
         .await
+}
+
+/// When a reset that is issued now expires: in whole seconds, so that the row and the token do so in the same instant.
+fn expiry(engine: &Engine, tenant: &Tenant) -> Timestamp {
+    Timestamp::from_seconds(engine.clock.now().seconds()).after(tenant.settings.tokens.reset_ttl.0)
 }
 
 async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()> {
@@ -182,13 +191,45 @@ async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()
     event::append(tx, tenant, &draft.planned).await
 }
 
+/// Issues the reset `jti`, of which `told` told, anew because its mail was held up: another token and another event take their places.
+/// False: it was used or voided meanwhile, or issued anew too often, and nothing was changed.
+pub async fn reissue(engine: &Engine, tenant: &Arc<Tenant>, jti: &str, told: &Event) -> Result<bool> {
+    let Some((_, identity)) = load(engine, tenant, jti).await? else { return Ok(false) };
+    let fresh = engine.rng.uuid();
+    let planned = event::plan(engine, tenant, told.name, told.data.clone(), Some(fresh.clone()));
+    let input = Arc::new((tenant.clone(), identity.id, jti.to_owned(), fresh, expiry(engine, tenant), planned));
+    let reissued = engine
+        .db
+        .write_behind(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, identity, jti, fresh, expires_at, planned) = &*input;
+                // First the login, as in every other change to its resets.
+                let anew = store::identity::lock(tx, tenant.id, *identity).await?
+                    && store::password_reset::reissue(tx, tenant.id, jti, fresh, *expires_at, REISSUES).await?;
+                if anew {
+                    event::append(tx, tenant, planned).await?;
+                }
+                Ok(anew)
+            })
+        })
+        .await?;
+    if reissued {
+        engine.outbox.wake();
+    }
+    Ok(reissued)
+}
+
 /// A reset that can be delivered: everything the token says.
 pub struct Deliverable {
     pub token: String,
     /// Where the mail goes: the stored address, never what was typed into a form.
     pub address: String,
     pub actor: ActorType,
+    pub actor_id: Option<String>,
     pub expires_at: Timestamp,
+    /// Whether so little of its life is left that a mail with it should not be sent.
+    pub is_late: bool,
 }
 
 /// Why a reset is not delivered.
@@ -219,7 +260,9 @@ pub async fn deliverable(engine: &Engine, tenant: &Tenant, jti: &str) -> Result<
         exp: row.expires_at.seconds(),
         jti: jti.to_owned(),
     })?;
-    Ok(Ok(Deliverable { token, address: identity.address, actor: identity.key.actor_type, expires_at: row.expires_at }))
+    let is_late = row.expires_at.since(engine.clock.now()) < LATE.min(row.expires_at.since(row.issued_at) / 2);
+    let Identity { key, actor_id, address, .. } = identity;
+    Ok(Ok(Deliverable { token, address, actor: key.actor_type, actor_id, expires_at: row.expires_at, is_late }))
 }
 
 async fn load(engine: &Engine, tenant: &Tenant, jti: &str) -> Result<Option<(ResetRow, Identity)>> {

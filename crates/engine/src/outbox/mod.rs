@@ -15,6 +15,7 @@ pub(crate) use dispatcher::{Work, carry_out, claim};
 pub use lane::Lane;
 #[cfg(feature = "testing")]
 pub(crate) use lane::Slots;
+pub use mail::send;
 
 /// Tells the dispatcher that something was committed. Without it the dispatcher still looks by itself, a little later.
 #[derive(Clone, Default)]

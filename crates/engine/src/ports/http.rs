@@ -29,7 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_PER_HOST: usize = 4;
 const USER_AGENT: &str = concat!("vestibule/", env!("CARGO_PKG_VERSION"));
 
-/// The outbound client. No redirects, no proxy, no cookies; `https`, or `http` to the networks that the operator allowed.
+/// The outbound client. No redirects, no proxy, no cookies; `https`, or `http` to the networks that the operator allowed. Clones share connections.
+#[derive(Clone)]
 pub struct Http {
     secure: Client,
     plain: Client,

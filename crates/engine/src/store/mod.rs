@@ -15,6 +15,7 @@ pub mod limit;
 pub mod password_reset;
 pub mod session;
 pub mod signing_key;
+pub mod template;
 pub mod tenant;
 pub mod user;
 pub mod webhook;

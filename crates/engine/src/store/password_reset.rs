@@ -8,7 +8,9 @@ use crate::model::time::Timestamp;
 
 statements! {
     VOID = "UPDATE password_resets SET voided_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND used_at IS NULL AND voided_at IS NULL";
-    INSERT = "INSERT INTO password_resets (tenant_id, id, identity_id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    INSERT = "INSERT INTO password_resets (tenant_id, id, identity_id, issued_at, expires_at, reissues) VALUES ($1, $2, $3, $4, $5, $6)";
+    REPLACE = "UPDATE password_resets SET voided_at = $3
+        WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND reissues < $4 RETURNING identity_id, reissues";
     FIND = "SELECT identity_id, issued_at, expires_at, used_at, voided_at FROM password_resets WHERE tenant_id = $1 AND id = $2";
     CONSUME = "UPDATE password_resets SET used_at = $3
         WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at > $3 RETURNING identity_id";
@@ -46,8 +48,18 @@ pub async fn void(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, jti: &str, identity: IdentityId, expires_at: Timestamp) -> Result<()> {
     let now = tx.now();
-    tx.exec(INSERT, &[tenant.into(), jti.into(), identity.into(), now.into(), expires_at.into()]).await?;
+    tx.exec(INSERT, &[tenant.into(), jti.into(), identity.into(), now.into(), expires_at.into(), 0_i64.into()]).await?;
     Ok(())
+}
+
+/// Voids the standing reset `jti`, expired or not, and puts `fresh` in its place. False: it is unknown, spent or voided, or the `most`th of its request;
+/// then nothing is changed. Of two concurrent calls exactly one replaces it.
+pub async fn reissue(tx: &mut Tx, tenant: TenantId, jti: &str, fresh: &str, expires_at: Timestamp, most: i64) -> Result<bool> {
+    let now = tx.now();
+    let replaced = tx.returning::<(String, i64)>(REPLACE, &[tenant.into(), jti.into(), now.into(), most.into()]).await?;
+    let Some((identity, reissues)) = replaced else { return Ok(false) };
+    tx.exec(INSERT, &[tenant.into(), fresh.into(), identity.into(), now.into(), expires_at.into(), (reissues + 1).into()]).await?;
+    Ok(true)
 }
 
 pub async fn find(reader: &mut Reader, tenant: TenantId, jti: &str) -> Result<Option<ResetRow>> {

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use vestibule_engine::error::Error;
+use vestibule_engine::model::locale::is_locale;
 use vestibule_engine::ops;
 use vestibule_engine::ops::idempotency::Answer;
 use vestibule_engine::provider::emailpass;
@@ -26,12 +27,17 @@ pub async fn request(
     CurrentTenant(tenant): CurrentTenant,
     Caller(client): Caller,
     gate: Gate,
+    headers: HeaderMap,
     keyed: Keyed,
 ) -> Result<Response, ApiError> {
-    let (identifier, metadata) = match bare_identifier(&raw) {
+    let (identifier, mut metadata) = match bare_identifier(&raw) {
         Some(identifier) => (identifier, Map::new()),
         None => fields(raw.parse()?)?,
     };
+    // The SDK says so what language its storefront is in, or sends the header empty.
+    if let Some(locale) = headers.get("x-medusa-locale").and_then(|value| value.to_str().ok()).filter(|name| is_locale(name)) {
+        metadata.entry("locale").or_insert_with(|| locale.into());
+    }
     let receipt = keyed.receipt(|(): &()| Ok(created()));
     // A provider that is not installed has no logins, a third party's have no password, and nobody's address is empty; the answer is the same.
     if gate.is_installed() && !gate.is_third_party() && !identifier.is_empty() {

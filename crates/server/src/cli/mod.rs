@@ -8,6 +8,7 @@ mod key;
 mod openapi;
 mod provider;
 mod serve;
+mod template;
 mod tenant;
 mod user;
 mod webhook;
@@ -54,6 +55,8 @@ enum Command {
     Delivery(delivery::DeliveryCommand),
     /// Lists webhooks, switches them on and off.
     Webhook(webhook::WebhookCommand),
+    /// Sets, lists, removes and shows a tenant's own words for its mails.
+    Template(template::TemplateCommand),
     /// Prints the description of the API, an OpenAPI document.
     Openapi,
     /// Prints the version.
@@ -133,6 +136,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Provider(command) => command.run().await,
         Command::Delivery(command) => command.run().await,
         Command::Webhook(command) => command.run().await,
+        Command::Template(command) => command.run().await,
         Command::Openapi => openapi::run(),
         Command::Version => {
             println!("vestibule {}", env!("CARGO_PKG_VERSION"));

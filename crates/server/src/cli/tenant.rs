@@ -1,5 +1,7 @@
 //! `vestibule tenant`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vestibule_engine::model::tenant::{Secret, TenantSettings};
@@ -37,6 +39,9 @@ enum What {
         /// Reads the transport from standard input.
         #[arg(long, conflicts_with = "mail_transport")]
         mail_transport_stdin: bool,
+        /// A file with the secret that signs the calls to an `https://…` transport.
+        #[arg(long, value_name = "FILE")]
+        mail_secret_file: Option<PathBuf>,
         #[arg(long)]
         json: bool,
     },
@@ -66,11 +71,12 @@ enum What {
 impl TenantCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Create { file, slug, host, storefront_url, mail_from, mail_transport, mail_transport_stdin, json } => {
+            What::Create { file, slug, host, storefront_url, mail_from, mail_transport, mail_transport_stdin, mail_secret_file, json } => {
                 let mut settings = TenantSettings { slug, hosts: host, storefront_url, ..TenantSettings::default() };
                 settings.mail.from = mail_from;
                 settings.mail.transport =
                     if mail_transport_stdin { Some(Secret::new(super::user::line()?)) } else { mail_transport.map(Secret::new) };
+                settings.mail.secret = mail_secret_file.map(|path| secret_in(&path)).transpose()?;
                 create(file, settings, json).await
             }
             What::List { file, json } => list(file, None, json).await,
@@ -82,6 +88,11 @@ impl TenantCommand {
             }
         }
     }
+}
+
+fn secret_in(path: &Path) -> Result<Secret, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
+    Ok(Secret::new(text.trim()))
 }
 
 async fn create(file: ConfigFile, settings: TenantSettings, json: bool) -> Result<(), Failure> {

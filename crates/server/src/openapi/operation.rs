@@ -60,6 +60,14 @@ impl Operation {
         self
     }
 
+    /// A header that may be left out.
+    #[must_use]
+    pub fn header(mut self, name: &str, description: &str, example: &str) -> Self {
+        let schema = json!({"type": "string"});
+        self.parameters.push(json!({"name": name, "in": "header", "description": description, "schema": schema, "example": example}));
+        self
+    }
+
     /// A body that may be left out.
     #[must_use]
     pub fn takes(mut self, kind: &'static str, schema: Value, example: Value) -> Self {

@@ -22,6 +22,7 @@ pub fn request() -> Operation {
     .needs(JSON, json!({"anyOf": [fields, bare.clone()]}), json!({"identifier": EXAMPLE_EMAIL}))
     .needs(FORM, form, json!({"identifier": EXAMPLE_EMAIL}))
     .needs(TEXT, bare, EXAMPLE_EMAIL.into())
+    .header("x-medusa-locale", "The language of the mail, where metadata.locale names none; passed on as metadata.locale.", "de-DE")
     .answers_with(Answer { status: 201, description: "The request is taken, whether or not the address has a login.", media, headers: &[] })
     .fails(&[&fault::MISSING_FIELD, &fault::NO_EMAIL_ADDRESS, &fault::BUDGET_SPENT])
 }

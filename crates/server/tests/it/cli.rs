@@ -6,6 +6,7 @@ mod dev;
 mod example;
 mod manage;
 mod serve;
+mod template;
 
 use crate::support::binary::{Desk, MASTER};
 

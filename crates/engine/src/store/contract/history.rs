@@ -14,6 +14,8 @@ use crate::model::email::Email;
 use crate::model::event::{Event, EventName};
 use crate::model::identity::ActorType;
 use crate::model::ids::{AddressId, ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, KeyId, SessionId, TenantId, UserId};
+use crate::model::template::Template;
+use crate::model::tenant::Message;
 use crate::model::time::Timestamp;
 use crate::store::api_key::ApiKeyRow;
 use crate::store::callback::{Away, HandedOver};
@@ -21,15 +23,15 @@ use crate::store::delivery::{Channel, Ending, Which};
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
 use crate::store::{
-    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, tenant, user,
-    webhook,
+    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, template, tenant,
+    user, webhook,
 };
 use crate::testing::Backend;
 
 const STEPS: usize = 1_200;
 const NAMES: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 const LEASES: [&str; 2] = ["w1", "w2"];
-const KINDS: u64 = 33;
+const KINDS: u64 = 34;
 /// The tables as SQLite has them; that PostgreSQL has the same columns is a test of its own.
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_init.sql");
 
@@ -132,7 +134,8 @@ impl Step {
             18..=20 => self.events_and_deliveries(tx).await?,
             21..=25 => self.shops(tx).await?,
             26..=30 => self.third_parties_and_addresses(tx).await?,
-            _ => self.repeated_requests(tx).await?,
+            31 | 32 => self.repeated_requests(tx).await?,
+            _ => self.templates(tx).await?,
         };
         if self.fails { on_purpose() } else { Ok(answer) }
     }
@@ -169,7 +172,10 @@ impl Step {
                 address
             }
             6 => {
-                let Some(id) = password_reset::consume(tx, tenant, jti).await? else { return Ok("refused".into()) };
+                let Some(id) = password_reset::consume(tx, tenant, jti).await? else {
+                    let fresh = self.identity.bare();
+                    return Ok(format!("refused {}", password_reset::reissue(tx, tenant, jti, &fresh, ends_at, 3).await?));
+                };
                 identity::set_password(tx, tenant, id, jti).await?;
                 format!("{id} {}", session::end_all(tx, tenant, id).await?)
             }
@@ -272,6 +278,17 @@ impl Step {
             });
         }
         Ok(format!("{claimed:?} {}", delivery::waiting(tx).await?))
+    }
+
+    async fn templates(self, tx: &mut Tx) -> Result<String> {
+        let Self { tenant, name, lease, .. } = self;
+        if self.due_at == tx.now() {
+            return Ok(format!("{:?}", template::remove(tx, tenant, Message::PasswordReset, name).await?));
+        }
+        let (sender, subject) = (Some(lease.to_owned()), Some("Grüße".to_owned()).filter(|_| lease == "w1"));
+        let own = Template { message: Message::PasswordReset, locale: name.into(), sender, subject, text: None, html: Some(self.jti.into()) };
+        template::set(tx, tenant, &own).await?;
+        Ok(format!("{:?} {:?}", template::list(tx, tenant).await?, template::of_message(tx, tenant, own.message).await?))
     }
 
     async fn shops(self, tx: &mut Tx) -> Result<String> {

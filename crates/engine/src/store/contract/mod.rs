@@ -59,6 +59,7 @@ mod postgres_faults;
 mod session;
 mod signing_key;
 mod statements;
+mod template;
 mod tenant;
 mod user;
 mod webhook;

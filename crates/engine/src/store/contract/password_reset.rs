@@ -13,6 +13,8 @@ each_db! {
     voiding_leaves_the_spent_and_the_strangers_alone
     r51_a_login_has_at_most_one_live_reset
     a_sweep_takes_what_expired_before
+    what_stands_is_issued_anew_so_often_and_nothing_else_is
+    of_many_who_issue_anew_one_does
 }
 
 async fn issue(f: &Fixture, jti: &'static str, identity: IdentityId) {
@@ -100,4 +102,32 @@ async fn a_sweep_takes_what_expired_before(f: &Fixture) {
     assert_eq!(commit!(f, |tx| password_reset::sweep(tx, other, first_end).await), 0);
     assert_eq!(commit!(f, |tx| password_reset::sweep(tx, acme, first_end).await), 1);
     assert_eq!(find(f, "young").await.identity, bob);
+}
+
+async fn what_stands_is_issued_anew_so_often_and_nothing_else_is(f: &Fixture) {
+    let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
+    issue(f, "one", ann).await;
+    // Its end has come: that is what it is issued anew for.
+    f.clock.advance(MINUTE * 2);
+    let end = f.in_a_minute();
+    assert!(!commit!(f, |tx| password_reset::reissue(tx, other, "one", "two", end, 2).await), "another tenant's");
+    assert!(!commit!(f, |tx| password_reset::reissue(tx, acme, "two", "three", end, 2).await), "unknown");
+    assert_eq!(find(f, "one").await.voided_at, None);
+    assert!(commit!(f, |tx| password_reset::reissue(tx, acme, "one", "two", end, 2).await));
+    assert_eq!(find(f, "one").await.voided_at, Some(f.clock.now()));
+    let row = find(f, "two").await;
+    assert_eq!((row.identity, row.issued_at, row.expires_at, row.used_at, row.voided_at), (ann, f.clock.now(), end, None, None));
+    assert!(!commit!(f, |tx| password_reset::reissue(tx, acme, "one", "three", end, 2).await), "voided");
+    assert!(commit!(f, |tx| password_reset::reissue(tx, acme, "two", "three", end, 2).await));
+    assert!(!commit!(f, |tx| password_reset::reissue(tx, acme, "three", "four", end, 2).await), "it was twice already");
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "three").await), Some(ann), "and stands");
+    assert!(!commit!(f, |tx| password_reset::reissue(tx, acme, "three", "four", end, 9).await), "spent");
+}
+
+async fn of_many_who_issue_anew_one_does(f: &Fixture) {
+    let (acme, ann, end) = (f.acme, f.identity("ann").await, f.in_a_minute());
+    issue(f, "one", ann).await;
+    let won = f.race(move |tx| Box::pin(password_reset::reissue(tx, acme, "one", "two", end, 3))).await;
+    assert_eq!((won.len(), won.into_iter().filter(|won| *won).count()), (RACERS, 1));
+    assert_eq!(find(f, "two").await.voided_at, None);
 }

@@ -26,6 +26,7 @@ const ALL: &[(&str, &[&str])] = &[
     ("password_reset", store::password_reset::STATEMENTS),
     ("session", store::session::STATEMENTS),
     ("signing_key", store::signing_key::STATEMENTS),
+    ("template", store::template::STATEMENTS),
     ("tenant", store::tenant::STATEMENTS),
     ("user", store::user::STATEMENTS),
     ("webhook", store::webhook::STATEMENTS),

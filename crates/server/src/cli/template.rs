@@ -1,0 +1,264 @@
+//! `vestibule template`: a tenant's own words for its mails, also of a tenant that is declared.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use vestibule_engine::Engine;
+use vestibule_engine::model::event::Event;
+use vestibule_engine::model::locale::is_locale;
+use vestibule_engine::model::template::Template;
+use vestibule_engine::model::tenant::{Message, Tenant};
+use vestibule_engine::notify::render::{MailContext, Rendered, render};
+use vestibule_engine::notify::{Channel, Notification, template};
+use vestibule_engine::{ops, outbox};
+
+use super::{ConfigFile, Failure, print_json, tenant};
+
+#[derive(Args)]
+pub struct TemplateCommand {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Puts a tenant's own words in the place of the built-in ones; what is not given is the built-in's. The next mail has them.
+    Set {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[arg(long)]
+        tenant: String,
+        #[arg(long, value_parser = message)]
+        message: Message,
+        /// `de`, or `de-AT` for a region alone.
+        #[arg(long)]
+        locale: String,
+        #[command(flatten)]
+        words: Words,
+    },
+    /// Lists what a tenant has of its own.
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[arg(long)]
+        tenant: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Goes back to the built-in words.
+    Remove {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[arg(long)]
+        tenant: String,
+        #[arg(long, value_parser = message)]
+        message: Message,
+        #[arg(long)]
+        locale: String,
+    },
+    /// Shows a mail as it would be sent, with a link that is none; files that are given stand for words that are not set yet.
+    Preview(Preview),
+}
+
+/// A tenant's own words.
+#[derive(Args)]
+struct Words {
+    /// `Acme <no-reply@acme.example>` or a bare address.
+    #[arg(long)]
+    sender: Option<String>,
+    /// A file with the subject.
+    #[arg(long, value_name = "FILE")]
+    subject: Option<PathBuf>,
+    /// A file with the plain text.
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// A file with the HTML.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Preview {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[arg(long)]
+    tenant: String,
+    #[arg(long, value_parser = message, required_unless_present = "event")]
+    message: Option<Message>,
+    /// The language; without it the event's, then the tenant's.
+    #[arg(long)]
+    locale: Option<String>,
+    /// A recorded event, `evt_…`, whose address and language are taken.
+    #[arg(long, conflicts_with = "message")]
+    event: Option<String>,
+    #[command(flatten)]
+    words: Words,
+    /// Sends the mail to this address, too, by the tenant's transport.
+    #[arg(long, value_name = "ADDRESS")]
+    send_to: Option<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+fn message(text: &str) -> Result<Message, String> {
+    Message::parse(text).ok_or_else(|| format!("one of {}", Message::ALL.map(Message::as_str).join(", ")))
+}
+
+impl TemplateCommand {
+    pub async fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Set { file, tenant: slug, message, locale, words } => {
+                let own = words.read(message, locale)?;
+                template::check(&own).map_err(Failure::Usage)?;
+                warn(&template::unused(&own));
+                let engine = file.engine().await?;
+                Ok(ops::template::set(&engine, &*tenant(&engine, &slug).await?, own).await?)
+            }
+            What::List { file, tenant, json } => list(&*file.engine().await?, &tenant, json).await,
+            What::Remove { file, tenant: slug, message, locale } => {
+                let engine = file.engine().await?;
+                if ops::template::remove(&engine, &*tenant(&engine, &slug).await?, message, &locale).await? {
+                    return Ok(());
+                }
+                Err(Failure::Failed(format!("tenant {slug} has no words of its own for {} in {locale}", message.as_str())))
+            }
+            What::Preview(preview) => preview.run().await,
+        }
+    }
+}
+
+impl Words {
+    fn read(&self, message: Message, locale: String) -> Result<Template, Failure> {
+        let part = |path: &Option<PathBuf>| path.as_deref().map(text_of).transpose();
+        Ok(Template {
+            message,
+            locale,
+            sender: self.sender.clone(),
+            subject: part(&self.subject)?.map(|subject| subject.trim_end().to_owned()),
+            text: part(&self.text)?,
+            html: part(&self.html)?,
+        })
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.sender.is_none() && self.subject.is_none() && self.text.is_none() && self.html.is_none()
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))
+}
+
+fn warn(faults: &[String]) {
+    for fault in faults {
+        eprintln!("vestibule: warning: {fault}");
+    }
+}
+
+async fn list(engine: &Engine, slug: &str, json: bool) -> Result<(), Failure> {
+    let own = ops::template::list(engine, &*tenant(engine, slug).await?).await?;
+    if json {
+        let shown = own.iter().map(
+            |t| json!({"message": t.message.as_str(), "locale": t.locale, "sender": t.sender, "subject": t.subject, "text": t.text, "html": t.html}),
+        );
+        print_json(&Value::Array(shown.collect()));
+        return Ok(());
+    }
+    for t in own {
+        let parts = [("sender", t.sender.is_some()), ("subject", t.subject.is_some()), ("text", t.text.is_some()), ("html", t.html.is_some())];
+        let parts: Vec<_> = parts.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect();
+        println!("{}\t{}\t{}", t.message.as_str(), t.locale, parts.join(","));
+    }
+    Ok(())
+}
+
+impl Preview {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { file, tenant: slug, message, locale, event, words, send_to, json } = self;
+        if let Some(wrong) = locale.as_deref().filter(|locale| !is_locale(locale)) {
+            return Err(Failure::Usage(format!("`{wrong}` is no language")));
+        }
+        let engine = file.engine().await?;
+        let tenant = tenant(&engine, &slug).await?;
+        let event = match event {
+            Some(id) => Some(recorded(&engine, &tenant, &id).await?),
+            None => None,
+        };
+        let of_event = event.as_ref().and_then(|event| ops::event::message_for(event.name));
+        let message = message.or(of_event).ok_or_else(|| Failure::Failed("no mail is sent for this event".into()))?;
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let data = event.as_ref().map(|event| &event.data);
+        let of_event = text(data.and_then(|data| data.get("metadata")).and_then(|metadata| metadata.get("locale")));
+        let wanted: Vec<String> =
+            [locale, of_event, tenant.settings.mail.locale.clone()].into_iter().flatten().filter(|name| is_locale(name)).collect();
+        let address = text(data.and_then(|data| data.get("entity_id"))).unwrap_or_else(|| "ann@example.com".to_owned());
+        let context = template::sample(message, tenant.name(), &address, tenant.settings.tokens.reset_ttl.0.as_secs().div_ceil(60));
+        let own = own_words(&engine, &tenant, message, &words, &wanted).await?;
+        let rendered = render(message, &wanted, &own, &context)?;
+        warn(&rendered.faults);
+        warn(&own.iter().filter(|own| own.message == message && own.locale == rendered.locale).flat_map(template::unused).collect::<Vec<_>>());
+        show(&tenant, message, &rendered, json);
+        match send_to {
+            Some(to) => send(&engine, &tenant, message, rendered, context, to).await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn recorded(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Event, Failure> {
+    let id = id.parse().map_err(|()| Failure::Usage(format!("`{id}` is no event id")))?;
+    ops::template::recorded(engine, tenant, id).await?.ok_or_else(|| Failure::Failed(format!("tenant {} has no such event", tenant.slug)))
+}
+
+/// What the tenant has, and in front of it what the files say.
+async fn own_words(engine: &Arc<Engine>, tenant: &Tenant, message: Message, words: &Words, wanted: &[String]) -> Result<Vec<Template>, Failure> {
+    let mut own = ops::template::list(engine, tenant).await?;
+    if !words.is_empty() {
+        let draft = words.read(message, wanted.first().map_or("en", String::as_str).to_owned())?;
+        template::check(&draft).map_err(Failure::Usage)?;
+        own.retain(|other| other.message != message || other.locale != draft.locale);
+        own.push(draft);
+    }
+    Ok(own)
+}
+
+fn from(tenant: &Tenant, rendered: &Rendered) -> Option<String> {
+    rendered.sender.clone().or_else(|| tenant.settings.mail.from.clone())
+}
+
+fn show(tenant: &Tenant, message: Message, rendered: &Rendered, json: bool) {
+    let Rendered { locale, content, .. } = rendered;
+    let from = from(tenant, rendered);
+    if json {
+        print_json(&json!({
+            "message": message.as_str(), "locale": locale, "from": from,
+            "subject": content.subject, "text": content.text, "html": content.html,
+        }));
+    } else {
+        println!(
+            "From: {}\nSubject: {}\nContent-Language: {locale}\n\n{}\n{}",
+            from.unwrap_or_default(),
+            content.subject,
+            content.text,
+            content.html
+        );
+    }
+}
+
+async fn send(engine: &Arc<Engine>, tenant: &Tenant, message: Message, rendered: Rendered, context: MailContext, to: String) -> Result<(), Failure> {
+    let notification = Notification {
+        channel: Channel::Email,
+        to,
+        from: from(tenant, &rendered),
+        template: message,
+        locale: rendered.locale,
+        data: context.into_data()?,
+        content: rendered.content,
+        idempotency_key: engine.rng.ulid(engine.clock.now()).to_string(),
+    };
+    let sent = outbox::send(engine, tenant, &notification).await.map_err(Failure::Failed)?;
+    eprintln!("vestibule: {}", sent.reply);
+    Ok(())
+}
