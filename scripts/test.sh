@@ -71,6 +71,9 @@ install_missing() {
     if [ -z "$(postgres_bin)" ]; then packages+=(postgresql); fi
     command -v gcc >/dev/null || packages+=(gcc libc6-dev)
     command -v curl >/dev/null || packages+=(curl)
+    # Tests start these themselves, on loopback and without leaving anything behind.
+    command -v nats-server >/dev/null || packages+=(nats-server)
+    command -v redis-server >/dev/null || packages+=(redis-server)
     if [ "$filtered" = no ]; then
         [ -x "$CHROMIUM" ] || packages+=(chromium)
         [ -x "$NGINX" ] || packages+=(nginx-light)

@@ -20,6 +20,8 @@ pub struct Config {
     pub keys: Keys,
     #[serde(default)]
     pub outbound: Outbound,
+    /// Every event is published to `JetStream`, too.
+    pub nats: Option<Nats>,
     /// Created or updated at start.
     #[serde(default)]
     pub tenants: Vec<TenantSettings>,
@@ -76,6 +78,21 @@ pub struct Keys {
 pub struct Outbound {
     /// Targets that are allowed although they are no public addresses.
     pub allow_private: Vec<IpNet>,
+}
+
+/// Where events are published besides, of all tenants.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// `nats://USER:PASSWORD@HOST:4222`, or `tls://…`; several servers are parted by commas.
+    pub url: Secret,
+    /// Event names, or patterns such as `customer.*`. Only an exact name receives an event's secret fields. Default all.
+    #[serde(default = "everything")]
+    pub events: Vec<String>,
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 impl Server {

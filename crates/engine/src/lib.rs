@@ -109,7 +109,8 @@ impl Engine {
     /// What an operator should mend in the declared tenants.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.config.tenants.iter().flat_map(|tenant| [ops::event::warnings(tenant), ops::callback::warnings(tenant)]).flatten().collect()
+        let nats = self.config.nats.as_ref();
+        self.config.tenants.iter().flat_map(|tenant| [ops::event::warnings(tenant, nats), ops::callback::warnings(tenant)]).flatten().collect()
     }
 
     /// The switches that make the database fail.

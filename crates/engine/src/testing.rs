@@ -107,6 +107,7 @@ pub async fn one_shop(backend: Backend) -> Result<(Arc<Engine>, Arc<Tenant>, Tes
         database: Database { url: Secret::new(database.url()) },
         keys: Keys::default(),
         outbound: Outbound::default(),
+        nats: None,
         tenants: vec![TenantSettings { slug: "acme".into(), ..TenantSettings::default() }],
     };
     let clock = Clock::frozen(Timestamp::from_seconds(1_795_447_000));

@@ -75,6 +75,8 @@ pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpList
     for lane in outbox::Lane::ALL {
         dispatcher.spawn(outbox::run(engine.clone(), lane, stop_dispatcher.clone()));
     }
+    let (listening, deaf) = (engine.clone(), stop_dispatcher.clone());
+    dispatcher.spawn(async move { deaf.run_until_cancelled_owned(listening.listen()).await });
     dispatcher.close();
     let graceful = GracefulShutdown::new();
     let guests = Guests::default();

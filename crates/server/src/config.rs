@@ -155,6 +155,7 @@ pub fn judge(config: &Config) -> Findings {
         findings.errors.push("database.url must begin with sqlite:// or postgres://".into());
     }
     postgres_findings(config.database.url.expose(), &mut findings);
+    nats_findings(config, &mut findings);
     match config.keys.master.as_ref().map(|master| MasterKey::from_base64(master.expose())) {
         None => findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into()),
         Some(Err(e)) => findings.errors.push(format!("keys.master: {e}")),
@@ -177,7 +178,7 @@ pub fn judge(config: &Config) -> Findings {
                 findings.errors.push(format!("tenants: the host `{host}` is declared twice"));
             }
         }
-        tenant_findings(tenant, local, &mut findings);
+        tenant_findings(tenant, config, &mut findings);
     }
     findings
 }
@@ -215,9 +216,9 @@ fn public_name(config: &Config) -> Option<&str> {
 
 /// Judges a tenant that is made by command, by the rules for a declared one.
 #[must_use]
-pub fn judge_tenant(tenant: &TenantSettings, local: bool) -> Findings {
+pub fn judge_tenant(tenant: &TenantSettings, config: &Config) -> Findings {
     let mut findings = Findings::default();
-    tenant_findings(tenant, local, &mut findings);
+    tenant_findings(tenant, config, &mut findings);
     findings
 }
 
@@ -235,8 +236,8 @@ impl Findings {
     }
 }
 
-fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings) {
-    let slug = &tenant.slug;
+fn tenant_findings(tenant: &TenantSettings, config: &Config, findings: &mut Findings) {
+    let (slug, local) = (&tenant.slug, config.server.is_local());
     let mut wrong = |text: String| findings.errors.push(format!("tenant {slug}: {text}"));
     if !is_slug(slug) {
         wrong("the slug must be 1 to 40 of a-z, 0-9 and -, with no - at an end".into());
@@ -260,6 +261,8 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
         wrong("passwords.min_length must be between 1 and 128".into());
     }
     webhook_findings(tenant, &mut wrong);
+    medusa_findings(tenant, findings);
+    let mut wrong = |text: String| findings.errors.push(format!("tenant {slug}: {text}"));
     if let Some(transport) = tenant.mail.transport.as_ref().map(|transport| transport.expose().trim()) {
         if let Err(e) = notify::check(&tenant.mail) {
             wrong(format!("mail.transport: {e}"));
@@ -278,7 +281,7 @@ fn tenant_findings(tenant: &TenantSettings, local: bool, findings: &mut Findings
             .push(format!("tenant {slug}: cookies.same_site = \"none\" needs https; over http on this machine the cookie is sent as lax"));
     }
     secret_findings(tenant, local, findings);
-    findings.warnings.extend(event::warnings(tenant));
+    findings.warnings.extend(event::warnings(tenant, config.nats.as_ref()));
     findings.warnings.extend(callback::warnings(tenant));
 }
 
@@ -300,11 +303,43 @@ fn webhook_findings(tenant: &TenantSettings, wrong: &mut impl FnMut(String)) {
         if !urls.insert(&hook.url) {
             wrong(format!("webhooks: {} is declared twice; name all its events in one", hook.url));
         }
-        for pattern in &hook.events {
-            if !EventName::ALL.into_iter().any(|name| name.matches(pattern)) {
-                wrong(format!("webhooks: `{pattern}` matches no event"));
-            }
+        for pattern in idle(&hook.events) {
+            wrong(format!("webhooks: `{pattern}` matches no event"));
         }
+    }
+}
+
+/// The patterns that cover no event.
+fn idle(patterns: &[String]) -> impl Iterator<Item = &String> {
+    patterns.iter().filter(|pattern| !EventName::ALL.into_iter().any(|name| name.matches(pattern)))
+}
+
+fn nats_findings(config: &Config, findings: &mut Findings) {
+    let Some(nats) = &config.nats else { return };
+    for url in nats.url.expose().split(',') {
+        broker_findings("nats.url", url.trim(), ["nats", "tls"], findings);
+    }
+    findings.errors.extend(idle(&nats.events).map(|pattern| format!("nats.events: `{pattern}` matches no event")));
+}
+
+fn medusa_findings(tenant: &TenantSettings, findings: &mut Findings) {
+    let (slug, Some(medusa)) = (&tenant.slug, &tenant.medusa) else { return };
+    broker_findings(&format!("tenant {slug}: medusa.redis"), medusa.redis.expose(), ["redis", "rediss"], findings);
+    findings.errors.extend(idle(&medusa.events).map(|pattern| format!("tenant {slug}: medusa.events: `{pattern}` matches no event")));
+    if medusa.queue.is_empty() || medusa.prefix.is_empty() {
+        findings.errors.push(format!("tenant {slug}: medusa.queue and medusa.prefix must not be empty"));
+    }
+}
+
+/// `schemes`: the one without TLS, and the one with. The URL is not repeated: it may hold a password.
+fn broker_findings(what: &str, url: &str, schemes: [&str; 2], findings: &mut Findings) {
+    let [plain, safe] = schemes;
+    match Url::parse(url).ok().filter(|url| schemes.contains(&url.scheme()) && url.host().is_some()) {
+        None => findings.errors.push(format!("{what} must begin with {plain}:// or {safe}:// and name a host")),
+        Some(url) if url.scheme() == plain && !is_private(url.host_str().unwrap_or_default()) => findings.warnings.push(format!(
+            "{what} leads out of the private network, and the connection is not encrypted: others can read the events, and the password if there is one; use {safe}://"
+        )),
+        Some(_) => {}
     }
 }
 

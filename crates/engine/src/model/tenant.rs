@@ -79,6 +79,8 @@ pub struct TenantSettings {
     pub cookies: Cookies,
     pub mail: Mail,
     pub webhooks: Vec<Webhook>,
+    /// The bridge to the event bus of the shop's own Medusa. Default none.
+    pub medusa: Option<Medusa>,
 }
 
 /// Origins that browsers may call from, per API.
@@ -340,6 +342,32 @@ pub struct Webhook {
     pub former_secret: Option<Secret>,
     /// Event names, or patterns such as `customer.*`. Only an exact name receives an event's secret fields.
     pub events: Vec<String>,
+}
+
+/// The Redis queue of a Medusa's event bus.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Medusa {
+    /// The `redisUrl` of Medusa's event bus: `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://…`.
+    pub redis: Secret,
+    /// Event names, or patterns such as `customer.*`. Only an exact name receives an event's secret fields.
+    pub events: Vec<String>,
+    /// The `queueName` of Medusa's event bus.
+    #[serde(default = "Medusa::queue")]
+    pub queue: String,
+    /// What the queue's keys begin with: the `prefix` in the `queueOptions` of Medusa's event bus.
+    #[serde(default = "Medusa::prefix")]
+    pub prefix: String,
+}
+
+impl Medusa {
+    fn queue() -> String {
+        "events-queue".to_owned()
+    }
+
+    fn prefix() -> String {
+        "RedisEventBusService".to_owned()
+    }
 }
 
 /// A secret in the settings. Printing shows nothing; serialising gives the value, because the settings are kept sealed.

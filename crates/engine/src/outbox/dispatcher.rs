@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Health, Lane, Slots};
-use super::{Attempt, mail, webhook};
+use super::{Attempt, mail, medusa, nats, webhook};
 use crate::Engine;
 use crate::error::Result;
 use crate::model::time::Timestamp;
-use crate::ops::{self, event::MAILER, password_reset};
+use crate::ops::event::{MAILER, MEDUSA, NATS};
+use crate::ops::{self, password_reset};
 use crate::store::delivery::{Channel, ClaimedDelivery, Ending, Party};
 use crate::store::job::ClaimedJob;
 use crate::store::{self, Reader, Tx};
@@ -108,7 +109,8 @@ pub(crate) async fn claim(engine: &Engine, lane: Lane, slots: &mut Slots) -> Res
     let due = engine.db.read(move |reader| Box::pin(due(reader, lane, last))).await?;
     let shares = slots.shares(&due);
     slots.more = shares.len() < due.len();
-    if shares.is_empty() {
+    // What waits for a broker that is away is left as it is: no try is used up, and it is due the moment that the broker is back.
+    if shares.is_empty() || (lane == Lane::Nats && !engine.outbox.nats.is_there(engine).await) {
         return Ok(Vec::new());
     }
     let now = engine.clock.now();
@@ -149,6 +151,8 @@ async fn due(reader: &mut Reader, lane: Lane, last: Option<Party>) -> Result<Vec
             }
             Lane::Mail => store::delivery::due(reader, Channel::Mail, after, PARTIES).await?,
             Lane::Webhooks => store::delivery::due(reader, Channel::Webhooks, after, PARTIES).await?,
+            Lane::Nats => store::delivery::due(reader, Channel::Nats, after, PARTIES).await?,
+            Lane::Medusa => store::delivery::due(reader, Channel::Medusa, after, PARTIES).await?,
         };
         for party in found {
             if !parties.contains(&party) {
@@ -187,8 +191,7 @@ async fn do_job(engine: &Engine, job: ClaimedJob, lease: String) {
         Ok(_) => drop_job(engine, job.clone(), lease.clone()).await,
         Err(e) => Err(e),
     };
-    engine.outbox.bell(Lane::Mail).notify_one();
-    engine.outbox.bell(Lane::Webhooks).notify_one();
+    engine.outbox.ring();
     if let Err(e) = outcome {
         tracing::warn!(error = %e, job = %job.id, attempts = job.attempts, "a job failed and will be tried again");
         let due = retry_at(engine, job.attempts, None);
@@ -277,11 +280,16 @@ async fn attempt(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Attempt>
             Ok((store::event::by_id(reader, tenant_id, event_id).await?, store::webhook::is_disabled(reader, tenant_id, &subscriber).await?))
         })
     });
-    match read.await? {
-        (_, true) => Ok(Attempt::Done(Ending::Dead, "the webhook is switched off".into())),
-        (None, _) => Ok(Attempt::Done(Ending::Dead, "the event is gone".into())),
-        (Some(event), _) if delivery.subscriber == MAILER => mail::deliver(engine, &tenant, delivery, &event).await,
-        (Some(event), _) => webhook::deliver(engine, &tenant, delivery, &event).await,
+    let event = match read.await? {
+        (_, true) => return Ok(Attempt::Done(Ending::Dead, "the webhook is switched off".into())),
+        (None, _) => return Ok(Attempt::Done(Ending::Dead, "the event is gone".into())),
+        (Some(event), _) => event,
+    };
+    match delivery.subscriber.as_str() {
+        MAILER => mail::deliver(engine, &tenant, delivery, &event).await,
+        NATS => nats::deliver(engine, &tenant, &event).await,
+        MEDUSA => medusa::deliver(engine, &tenant, &event).await,
+        _ => webhook::deliver(engine, &tenant, delivery, &event).await,
     }
 }
 

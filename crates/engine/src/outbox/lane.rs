@@ -8,37 +8,40 @@ use tokio::task::Id;
 use crate::model::ids::TenantId;
 use crate::store::delivery::Party;
 
-/// Mail and webhooks go apart, so that a webhook that hangs delays no mail.
+/// Each kind of subscriber goes apart, so that a webhook that hangs or a broker that is away delays no mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Jobs,
     Mail,
     Webhooks,
+    Nats,
+    Medusa,
 }
 
 impl Lane {
-    pub const ALL: [Self; 3] = [Self::Jobs, Self::Mail, Self::Webhooks];
+    pub const ALL: [Self; 5] = [Self::Jobs, Self::Mail, Self::Webhooks, Self::Nats, Self::Medusa];
 
     /// How many may be under way at once, of all tenants.
     const fn most(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail | Self::Webhooks => 1024,
+            Self::Jobs | Self::Mail | Self::Webhooks | Self::Nats | Self::Medusa => 1024,
         }
     }
 
     /// As above, of one tenant. Jobs wait for nobody but the database; a mail server or a webhook may hang, and what hangs must leave room.
     const fn most_of_tenant(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail => 128,
+            Self::Jobs | Self::Mail | Self::Nats => 128,
             Self::Webhooks => 256,
+            Self::Medusa => 16,
         }
     }
 
     /// As above, of one subscriber.
     const fn most_of_subscriber(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail => 128,
-            Self::Webhooks => 16,
+            Self::Jobs | Self::Mail | Self::Nats => 128,
+            Self::Webhooks | Self::Medusa => 16,
         }
     }
 
@@ -47,7 +50,7 @@ impl Lane {
     const fn most_of_failing(self) -> usize {
         match self {
             Self::Jobs | Self::Mail => self.most_of_subscriber(),
-            Self::Webhooks => 1,
+            Self::Webhooks | Self::Nats | Self::Medusa => 1,
         }
     }
 
@@ -55,7 +58,7 @@ impl Lane {
     pub(super) const fn lease(self) -> Duration {
         match self {
             Self::Jobs => Duration::from_secs(30),
-            Self::Mail | Self::Webhooks => Duration::from_secs(150),
+            Self::Mail | Self::Webhooks | Self::Nats | Self::Medusa => Duration::from_secs(150),
         }
     }
 }

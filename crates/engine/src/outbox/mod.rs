@@ -3,12 +3,16 @@
 mod dispatcher;
 mod lane;
 mod mail;
+mod medusa;
+mod nats;
+mod payload;
 mod webhook;
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::Engine;
 pub use dispatcher::run;
 #[cfg(feature = "testing")]
 pub(crate) use dispatcher::{Work, carry_out, claim};
@@ -23,12 +27,24 @@ pub struct Outbox {
     jobs: Arc<Notify>,
     mail: Arc<Notify>,
     webhooks: Arc<Notify>,
+    nats_bell: Arc<Notify>,
+    medusa_bell: Arc<Notify>,
+    /// Rings for the other processes on the database.
+    others: Arc<Notify>,
     senders: mail::Senders,
+    nats: nats::Link,
+    medusa: medusa::Links,
 }
 
 impl Outbox {
     /// Call after a commit that wrote a job or an event.
     pub fn wake(&self) {
+        self.ring();
+        self.others.notify_one();
+    }
+
+    /// Has every lane of this process look.
+    fn ring(&self) {
         for lane in Lane::ALL {
             self.bell(lane).notify_one();
         }
@@ -39,7 +55,16 @@ impl Outbox {
             Lane::Jobs => &self.jobs,
             Lane::Mail => &self.mail,
             Lane::Webhooks => &self.webhooks,
+            Lane::Nats => &self.nats_bell,
+            Lane::Medusa => &self.medusa_bell,
         }
+    }
+}
+
+impl Engine {
+    /// Wakes the other processes on the database when something was committed here, and this one when they do. Ends only on SQLite.
+    pub async fn listen(&self) {
+        self.db.relay(&self.outbox.others, || self.outbox.ring()).await;
     }
 }
 
@@ -51,4 +76,38 @@ pub(crate) enum Attempt {
     Gone(String),
     /// Worth another try; no sooner than this, if the subscriber said so.
     Retry(String, Option<std::time::Duration>),
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Backend, one_shop};
+    use crate::{Surroundings, ports};
+
+    /// Neither process has a dispatcher here, so a bell that rings was rung by the other.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_commit_in_one_process_wakes_every_lane_of_the_other() {
+        let (one, _shop, database) = one_shop(Backend::Postgres).await.unwrap();
+        let surroundings = Surroundings { clock: one.clock.clone(), rng: ports::rng::Rng::os(), ..Surroundings::default() };
+        let other = Engine::open(one.config.clone(), surroundings).await.unwrap();
+        let mut listening = tokio::task::JoinSet::new();
+        for engine in [&one, &other] {
+            let engine = engine.clone();
+            listening.spawn(async move { engine.listen().await });
+        }
+        let rung = async |engine: &Engine| {
+            for lane in Lane::ALL {
+                tokio::time::timeout(Duration::from_secs(20), engine.outbox.bell(lane).notified()).await.unwrap();
+            }
+        };
+        // Both listen, and look for what they missed.
+        rung(&one).await;
+        rung(&other).await;
+        one.outbox.wake();
+        rung(&other).await;
+        listening.shutdown().await;
+        database.remove().await.unwrap();
+    }
 }

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::Attempt;
+use super::{Attempt, payload};
 use crate::Engine;
 use crate::error::Result;
 use crate::model::event::Event;
-use crate::model::tenant::{Tenant, Webhook};
+use crate::model::tenant::Tenant;
 use crate::notify::standard_webhooks;
 use crate::ops::event::webhook_id;
-use crate::ops::password_reset::{self, Undeliverable};
 use crate::ports::http::HttpFailure;
 use crate::store::delivery::{ClaimedDelivery, Ending};
 
@@ -24,7 +21,7 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
     let Some(hook) = tenant.settings.webhooks.iter().find(|hook| webhook_id(hook) == delivery.subscriber) else {
         return Ok(Attempt::Done(Ending::Dead, "the webhook was removed".into()));
     };
-    let body = match body(engine, tenant, hook, event).await? {
+    let body = match payload::envelope(engine, tenant, &hook.events, event).await? {
         Ok(body) => body,
         Err(ending) => return Ok(Attempt::Done(ending, String::new())),
     };
@@ -49,23 +46,4 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
         Err(HttpFailure::Refused(reason)) => Attempt::Done(Ending::Dead, reason),
         Err(HttpFailure::Unreachable(reason)) => Attempt::Retry(reason, None),
     })
-}
-
-/// The body, with the secret fields for a subscriber that names the event exactly.
-async fn body(engine: &Engine, tenant: &Arc<Tenant>, hook: &Webhook, event: &Event) -> Result<std::result::Result<Vec<u8>, Ending>> {
-    let mut data = event.data.clone();
-    let named = hook.events.iter().any(|pattern| pattern == event.name.as_str());
-    if let (Some(jti), true) = (&event.secret_ref, event.name.secret_fields().next().is_some()) {
-        match password_reset::deliverable(engine, tenant, jti).await? {
-            Ok(reset) if named => {
-                data.insert("token".into(), Value::String(reset.token));
-            }
-            // Who gets no secret is told what happened, however late.
-            Err(Undeliverable::Superseded) if named => return Ok(Err(Ending::Superseded)),
-            Err(Undeliverable::Expired) if named => return Ok(Err(Ending::Expired)),
-            _ => {}
-        }
-    }
-    let body = json!({"type": event.name.as_str(), "timestamp": event.created_at.to_string(), "data": data, "metadata": {"tenant": tenant.slug}});
-    Ok(Ok(body.to_string().into_bytes()))
 }

@@ -18,7 +18,7 @@ statements! {
                 AND (later.tenant_id, later.subscriber) > (SUBSTR(parties.party, 1, 26), SUBSTR(parties.party, 27))
                 ORDER BY later.tenant_id, later.subscriber LIMIT 1) FROM parties WHERE parties.party IS NOT NULL)
         SELECT SUBSTR(party, 1, 26) AS tenant_id, SUBSTR(party, 27) AS subscriber FROM parties WHERE party IS NOT NULL) AS found
-        WHERE CASE subscriber WHEN 'mail' THEN 'mail' ELSE 'webhooks' END = $4
+        WHERE CASE subscriber WHEN 'mail' THEN 'mail' WHEN 'nats' THEN 'nats' WHEN 'medusa' THEN 'medusa' ELSE 'webhooks' END = $4
             AND (SELECT due_at FROM deliveries WHERE deliveries.tenant_id = found.tenant_id AND deliveries.subscriber = found.subscriber
                 AND state = 'waiting' ORDER BY due_at, id LIMIT 1) <= $3 LIMIT $5";
     CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND subscriber = $2 AND state = 'waiting' AND due_at <= $3
@@ -52,11 +52,13 @@ const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliverie
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
 
-/// What a delivery goes over. One does not wait for the other.
+/// What a delivery goes over. None waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
     Mail,
     Webhooks,
+    Nats,
+    Medusa,
 }
 
 impl Channel {
@@ -64,6 +66,8 @@ impl Channel {
         match self {
             Self::Mail => "mail",
             Self::Webhooks => "webhooks",
+            Self::Nats => "nats",
+            Self::Medusa => "medusa",
         }
     }
 }
@@ -72,7 +76,7 @@ impl Channel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Party {
     pub tenant: TenantId,
-    /// `mail`, or `webhook:` and a digest of its URL.
+    /// `mail`, `nats`, `medusa`, or `webhook:` and a digest of its URL.
     pub subscriber: String,
 }
 

@@ -31,6 +31,7 @@ pub mod probe;
 mod queue;
 mod sqlite;
 mod value;
+mod wake;
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -40,6 +41,8 @@ use std::time::Duration;
 
 use queue::Class;
 use value::{FromRow, Row, Val};
+
+use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 use crate::model::time::Timestamp;
@@ -160,6 +163,15 @@ impl Db {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work),
             Backend::Postgres(postgres) => postgres.read(self.clock.now(), work).await,
+        }
+    }
+
+    /// Tells the other processes on this database each time that `told` rings, and calls `heard` when one of them tells. Never ends on
+    /// PostgreSQL; on SQLite, whose file is one process's, it ends at once.
+    pub async fn relay(&self, told: &Notify, heard: impl Fn() + Send + Sync) {
+        match &self.backend {
+            Backend::Sqlite(_) => {}
+            Backend::Postgres(postgres) => wake::relay(postgres.config(), told, heard).await,
         }
     }
 

@@ -23,6 +23,8 @@ const TRIES: u32 = 3;
 #[derive(Clone)]
 pub struct Postgres {
     pool: Pool,
+    /// For a connection of one's own.
+    config: Arc<tokio_postgres::Config>,
     /// What nobody waits for gets a quarter of the connections at most.
     behind: Arc<Semaphore>,
     clock: Clock,
@@ -42,7 +44,7 @@ impl Postgres {
         config.options("-c statement_timeout=10000 -c idle_in_transaction_session_timeout=15000 -c lock_timeout=5000");
         config.application_name("vestibule");
         config.connect_timeout(patience.connection);
-        let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let pool = Pool::builder(manager)
             .max_size(patience.connections)
             .runtime(Runtime::Tokio1)
@@ -54,7 +56,11 @@ impl Postgres {
         migrate::postgres(&mut first, clock.now()).await?;
         drop(first);
         let behind = Arc::new(Semaphore::new((patience.connections / 4).max(1)));
-        Ok(Self { pool, behind, clock, faults })
+        Ok(Self { pool, config: Arc::new(config), behind, clock, faults })
+    }
+
+    pub fn config(&self) -> &tokio_postgres::Config {
+        &self.config
     }
 
     pub async fn write<T, F>(&self, class: Class, work: F) -> Result<T>

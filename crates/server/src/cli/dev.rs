@@ -80,6 +80,7 @@ impl Dev {
                     ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128).into(),
                 ],
             },
+            nats: None,
             tenants: tenants.into(),
         }
     }

@@ -97,7 +97,7 @@ fn secret_in(path: &Path) -> Result<Secret, Failure> {
 
 async fn create(file: ConfigFile, settings: TenantSettings, json: bool) -> Result<(), Failure> {
     let engine = file.engine().await?;
-    refuse(&config::judge_tenant(&settings, engine.config.server.is_local()))?;
+    refuse(&config::judge_tenant(&settings, &engine.config))?;
     let tenant = ops::tenant::create(&engine, &settings).await?;
     let (_, key) = ops::api_key::create(&engine, &tenant, ops::api_key::Kind::Publishable, "created with the tenant").await?;
     if json {

@@ -1,8 +1,8 @@
 //! The real binary under mixed writes, killed at random moments (F1, F26) or told to stop (F25). A ledger keeps what was acknowledged:
 //! nothing of it may be lost, and every acknowledged reset is mailed.
 
-mod ledger;
-mod process;
+pub mod ledger;
+pub mod process;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,19 +29,24 @@ const HOST: &str = "acme.api.example.com";
 const LATER: Duration = Duration::from_secs(200);
 
 /// A database, a mail server, and a configuration that names both.
-struct Stage {
-    database: TestDatabase,
-    mail: Arc<SmtpSink>,
+pub struct Stage {
+    pub database: TestDatabase,
+    pub mail: Arc<SmtpSink>,
     folder: TempDir,
-    rng: Rng,
-    logs: String,
+    pub rng: Rng,
+    pub logs: String,
 }
 
 impl Stage {
     async fn set(backend: Backend) -> Self {
+        Self::set_with(backend, "").await
+    }
+
+    /// With `settings` in the configuration besides.
+    pub async fn set_with(backend: Backend, settings: &str) -> Self {
         let (database, mail, folder) = (TestDatabase::create(backend).await.unwrap(), Arc::new(SmtpSink::start()), tempfile::tempdir().unwrap());
         let config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\ntenant_domain = \"api.example.com\"\n[database]\nurl = \"{}\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\ntenant_domain = \"api.example.com\"\n[database]\nurl = \"{}\"\n{settings}\
              [[tenants]]\nslug = \"acme\"\npublishable_keys = [\"{}\"]\n[tenants.limits]\nenabled = false\n\
              [tenants.mail]\nfrom = \"Acme <no-reply@acme.example>\"\ntransport = \"smtp://{}\"\n",
             database.url(),
@@ -54,16 +59,21 @@ impl Stage {
         Self { database, mail, folder, rng: Rng::seeded(seed), logs: String::new() }
     }
 
-    async fn start(&self) -> Server {
+    pub async fn start(&self) -> Server {
         Server::start(&self.folder.path().join("vestibule.toml")).await
     }
 
-    fn below(&self, most: u32) -> u32 {
+    pub fn below(&self, most: u32) -> u32 {
         u32::from_be_bytes(self.rng.bytes()) % most
     }
 
     /// Lets time pass for everything that a dead process held, and holds the ledger against what is there.
-    async fn verify(mut self, ledger: Ledger) {
+    async fn verify(self, ledger: Ledger) {
+        self.verify_with(ledger, async |_, _| ()).await;
+    }
+
+    /// The same, and `look`s at what is there when everything is done.
+    pub async fn verify_with(mut self, ledger: Ledger, look: impl AsyncFnOnce(&Self, &Ledger)) {
         let tokens: Vec<String> = self.mail.mails().iter().filter(|mail| is_reset(mail)).map(token_in).collect();
         for word in tokens.iter().map(String::as_str).chain(["panicked"]) {
             assert!(!self.logs.contains(word), "the log holds {word}: {}", self.logs);
@@ -77,6 +87,7 @@ impl Stage {
         #[expect(clippy::disallowed_methods, reason = "the test is its own runtime")]
         let server = tokio::spawn(vestibule::app::serve(engine.clone(), listener, stop.clone()));
         self.drained(&engine).await;
+        look(&self, &ledger).await;
         let acme = Shop::new(&base, HOST, &publishable_key("acme"));
         ledger.send_again(&acme, &self.database).await;
         ledger.verify(&acme, &self.mail.mails()).await;
@@ -104,12 +115,12 @@ impl Stage {
     }
 }
 
-fn is_reset(mail: &vestibule_engine::notify::sink::ReceivedMail) -> bool {
+pub fn is_reset(mail: &vestibule_engine::notify::sink::ReceivedMail) -> bool {
     mail.part("text/plain").is_some_and(|text| text.contains("token="))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a longer run is asked for by the environment")]
-fn number(name: &str) -> Option<u64> {
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
@@ -153,7 +164,7 @@ async fn killed_before_the_acknowledgement(backend: Backend) {
     stage.database.remove().await.unwrap();
 }
 
-fn block_on(test: impl Future<Output = ()>) {
+pub fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test);
 }
 

@@ -35,4 +35,5 @@ mod sign_in;
 mod template;
 mod tenant;
 mod tidy;
+mod two_nodes;
 mod walk;

@@ -23,8 +23,8 @@ use crate::store::delivery::{Channel, Ending, Which};
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
 use crate::store::{
-    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, template, tenant,
-    user, webhook,
+    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, template,
+    tenant, user, webhook,
 };
 use crate::testing::Backend;
 

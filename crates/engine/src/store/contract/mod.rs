@@ -62,6 +62,7 @@ mod statements;
 mod template;
 mod tenant;
 mod user;
+mod wake;
 mod webhook;
 mod writer;
 

@@ -160,7 +160,9 @@ fn an_event_with_a_secret_wants_exactly_one_who_sends() {
     let hook = "[[tenants.webhooks]]\nurl = \"https://h.example\"\nsecret = \"whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3\"\nevents = [\"EVENT\"]\n";
     let named = hook.replace("EVENT", "auth.password_reset");
     let nobody = "tenant acme: auth.password_reset has no subscriber";
-    let both = "tenant acme: auth.password_reset is heard by the mailer and by a webhook";
+    let both = "tenant acme: auth.password_reset is heard by the mailer and by another";
+    let nats = |pattern: &str| format!("[nats]\nurl = \"nats://127.0.0.1\"\nevents = [\"{pattern}\"]\n");
+    let medusa = "[tenants.medusa]\nredis = \"redis://127.0.0.1\"\nevents = [\"auth.password_reset\"]\n";
     let cases = [
         (ACME.to_owned(), None),
         (BEGIN.to_owned(), Some(nobody)),
@@ -170,11 +172,47 @@ fn an_event_with_a_secret_wants_exactly_one_who_sends() {
         (format!("{BEGIN}{}", hook.replace("EVENT", "auth.*")), Some(nobody)),
         (format!("{ACME}{}", hook.replace("EVENT", "auth.*")), None),
         (format!("{ACME}{named}"), Some(both)),
+        (format!("{}{BEGIN}", nats("auth.password_reset")), None),
+        (format!("{}{BEGIN}", nats("*")), Some(nobody)),
+        (format!("{}{ACME}", nats("auth.password_reset")), Some(both)),
+        (format!("{BEGIN}{medusa}"), None),
+        (format!("{ACME}{medusa}"), Some(both)),
     ];
     for (tenants, expected) in cases {
         let (code, _, warnings) = judged(&config(PUBLIC, &tenants));
         assert_eq!((code, warnings.len()), (0, usize::from(expected.is_some())), "{tenants}\n{warnings:?}");
         assert!(expected.is_none_or(|words| warnings[0].starts_with(words)), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_broker_is_named_by_a_url_of_its_kind() {
+    let medusa = |keys: &str| format!("{ACME}[tenants.medusa]\n{keys}\n");
+    let nats = |keys: &str| format!("[nats]\n{keys}\n{ACME}");
+    for (tenants, words) in [
+        (nats("url = \"https://u:hunter2@nats.example\""), "nats.url must begin with nats:// or tls://"),
+        (nats("url = \"nats://10.0.0.1,hunter2\""), "nats.url must begin with nats:// or tls://"),
+        (nats("url = \"nats://10.0.0.1\"\nevents = [\"auth.nothing\"]"), "nats.events: `auth.nothing` matches no event"),
+        (medusa("redis = \"https://u:hunter2@h\"\nevents = [\"auth.*\"]"), "tenant acme: medusa.redis must begin with redis:// or rediss://"),
+        (medusa("redis = \"redis://10.0.0.1\"\nevents = [\"order.*\"]"), "tenant acme: medusa.events: `order.*` matches no event"),
+        (
+            medusa("redis = \"redis://10.0.0.1\"\nevents = [\"auth.*\"]\nqueue = \"\""),
+            "tenant acme: medusa.queue and medusa.prefix must not be empty",
+        ),
+    ] {
+        let (code, errors, _) = judged(&config(PUBLIC, &tenants));
+        assert_eq!((code, errors.len()), (2, 1), "{tenants}\n{errors:?}");
+        assert!(errors[0].starts_with(words) && !errors[0].contains("hunter2"), "{errors:?}");
+    }
+    for (tenants, mentioned) in [
+        (nats("url = \"nats://u:p@10.0.0.1:4222, nats://[fd00::1]\""), false),
+        (nats("url = \"tls://nats.example\""), false),
+        (nats("url = \"nats://nats.example\""), true),
+        (medusa("redis = \"rediss://redis.example\"\nevents = [\"*\"]"), false),
+        (medusa("redis = \"redis://redis.example\"\nevents = [\"*\"]"), true),
+    ] {
+        let (code, _, warnings) = judged(&config(PUBLIC, &tenants));
+        assert_eq!((code, warnings.iter().any(|w| w.contains("not encrypted"))), (0, mentioned), "{tenants}\n{warnings:?}");
     }
 }
 

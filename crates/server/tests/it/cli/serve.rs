@@ -49,7 +49,7 @@ async fn a_running_server_warns_of_an_event_that_nobody_sends() {
     let ready = server.shop(HOST, "").get("/readyz").send().await.expect_status(200).json();
     let warnings = [
         "tenant globex: auth.password_reset has no subscriber: nobody will send the customer anything",
-        "tenant acme: auth.password_reset is heard by the mailer and by a webhook: the customer may be written to twice",
+        "tenant acme: auth.password_reset is heard by the mailer and by another: the customer may be written to twice",
     ];
     assert_eq!(ready["warnings"], serde_json::json!(warnings));
     let (_, printed) = server.stop();

@@ -55,9 +55,9 @@ pub struct Ledger {
     accounts: Vec<Account>,
     strangers: Vec<String>,
     customers: HashSet<String>,
-    requests: usize,
+    pub requests: usize,
     resets: usize,
-    unknown: usize,
+    pub unknown: usize,
 }
 
 impl fmt::Display for Ledger {
@@ -78,9 +78,14 @@ pub struct Workers {
 
 impl Workers {
     pub fn start(base: &str, mail: &Arc<SmtpSink>, rng: &Rng) -> Self {
+        Self::start_crew(0, base, mail, rng)
+    }
+
+    /// The `crew`-th of several that write at once, each to accounts of its own.
+    pub fn start_crew(crew: usize, base: &str, mail: &Arc<SmtpSink>, rng: &Rng) -> Self {
         let (base, acknowledged) = (watch::Sender::new(base.to_owned()), watch::Sender::new(0));
         let mut tasks = JoinSet::new();
-        for name in 0..WORKERS {
+        for name in crew * WORKERS..(crew + 1) * WORKERS {
             let rng = Rng::seeded(u64::from_be_bytes(rng.bytes()));
             let worker = Worker { name, mail: mail.clone(), rng, ledger: Ledger::default(), acknowledged: acknowledged.clone() };
             tasks.spawn(worker.run(base.subscribe()));
@@ -106,14 +111,7 @@ impl Workers {
         self.base.send_replace(String::new());
         let mut all = Ledger::default();
         while let Some(ledger) = self.tasks.join_next().await {
-            let ledger = ledger.unwrap();
-            all.keyed.extend(ledger.keyed);
-            all.accounts.extend(ledger.accounts);
-            all.strangers.extend(ledger.strangers);
-            all.customers.extend(ledger.customers);
-            all.requests += ledger.requests;
-            all.resets += ledger.resets;
-            all.unknown += ledger.unknown;
+            all.add(ledger.unwrap());
         }
         all
     }
@@ -256,6 +254,16 @@ impl Ledger {
         // No worker signs in: a registration that was done twice would have begun two sessions.
         let twice = database.rows("SELECT identity_id, COUNT(*) FROM sessions GROUP BY identity_id HAVING COUNT(*) <> 1").await.unwrap();
         assert!(twice.is_empty(), "registered twice: {twice:?}");
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.keyed.extend(other.keyed);
+        self.accounts.extend(other.accounts);
+        self.strangers.extend(other.strangers);
+        self.customers.extend(other.customers);
+        self.requests += other.requests;
+        self.resets += other.resets;
+        self.unknown += other.unknown;
     }
 
     /// Holds the ledger against the server `shop` and the mails that came.

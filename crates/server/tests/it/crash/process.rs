@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::support::binary::signal;
+
 /// How long a start or an orderly stop may take at most; a bound, not a measurement.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -57,9 +59,14 @@ impl Server {
         self.log.take().unwrap().join().unwrap()
     }
 
+    /// STOP or CONT.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
     /// SIGTERM; the exit code and the log.
     pub async fn terminate(mut self) -> (Option<i32>, String) {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        self.signal("TERM");
         for _ in 0..PATIENCE.as_millis() / 10 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), self.log.take().unwrap().join().unwrap());

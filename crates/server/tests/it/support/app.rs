@@ -85,6 +85,7 @@ impl TestApp {
             database: Database { url: Secret::new(database.url()) },
             keys: Keys::default(),
             outbound: Outbound { allow_private: vec!["127.0.0.1/32".parse().unwrap()] },
+            nats: None,
             tenants: vec![shop("acme", "Acme", &mail), shop("globex", "Globex", &mail)],
         };
         let clock = Clock::frozen(Timestamp::from_seconds(1_795_447_000));

@@ -217,7 +217,7 @@ impl Drop for Running {
 }
 
 /// The signal `name` to the process `pid`, which is ours.
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     assert!(Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap().success());
 }
 

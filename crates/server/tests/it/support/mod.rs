@@ -5,7 +5,9 @@ pub mod at_rest;
 pub mod binary;
 pub mod client;
 pub mod documented;
+pub mod nats;
 pub mod raw;
+pub mod redis;
 pub mod stage;
 pub mod webhook_sink;
 
