@@ -20,6 +20,8 @@ pub enum Code {
     Forbidden,
     /// There is no such thing in this tenant.
     NotFound,
+    /// It was there and is no longer kept.
+    Gone,
     /// A unique value is taken.
     Duplicate,
     /// Another request changed the same rows; a retry may pass.

@@ -67,7 +67,7 @@ pub async fn serve(engine: Arc<Engine>, listener: TcpListener, stop: Cancellatio
 /// As `serve`, within other bounds.
 pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpListener, stop: CancellationToken) {
     let tasks = TaskTracker::new();
-    let app = App { engine: engine.clone(), demo_provider: Arc::new(Memory::new(engine.config.server.development)) };
+    let app = App { engine: engine.clone(), demo_provider: Arc::new(Memory::new(engine.config.server.development)), stop: stop.clone() };
     let wire = Wire { router: router(app.clone()), app, tasks: tasks.clone(), body_deadline: bounds.body };
     // The dispatcher goes on while the last requests finish, so that what they commit is looked at once more.
     let stop_dispatcher = CancellationToken::new();
@@ -77,6 +77,7 @@ pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpList
     }
     let (listening, deaf) = (engine.clone(), stop_dispatcher.clone());
     dispatcher.spawn(async move { deaf.run_until_cancelled_owned(listening.listen()).await });
+    dispatcher.spawn(outbox::number(engine.clone(), stop_dispatcher.clone()));
     dispatcher.close();
     let graceful = GracefulShutdown::new();
     let guests = Guests::default();

@@ -95,6 +95,8 @@ pub const ROUTES: &[Route] = &[
     route(Method::GET, "/admin/customers", MayCall::Staff, || get(admin::customer::list)),
     route(Method::GET, "/admin/customers/{id}", MayCall::Staff, || get(admin::customer::show)),
     route(Method::DELETE, "/admin/customers/{id}", MayCall::Staff, || delete(admin::customer::delete)),
+    route(Method::GET, "/admin/customers/{id}/timeline", MayCall::Staff, || get(admin::timeline::show)),
+    route(Method::GET, "/admin/events", MayCall::Staff, || get(admin::event::list)),
     route(Method::GET, "/account/reset-password", MayCall::Anyone, || get(pages::password_reset::show)),
     route(Method::POST, "/account/reset-password", MayCall::Anyone, || post(pages::password_reset::complete)),
     route(Method::POST, "/account/reset-password/request", MayCall::Anyone, || post(pages::password_reset::request)),

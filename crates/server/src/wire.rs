@@ -148,6 +148,8 @@ fn normalised(uri: &Uri) -> Option<Uri> {
         "sessions",
         "current",
         "change-password",
+        "events",
+        "timeline",
         "token",
         "refresh",
         "account",

@@ -70,6 +70,8 @@ CREATE TABLE identities (
     newest_reset TEXT,
     -- When all its sessions were last ended: a token that no session row knows is good if it was issued later.
     sessions_ended_at INTEGER,
+    -- When a request was last refused because the address had asked for too many.
+    reset_refused_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
@@ -168,8 +170,11 @@ CREATE TABLE password_resets (
     -- The token's jti: a version 4 UUID.
     id TEXT NOT NULL,
     identity_id TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
     issued_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    -- When the hosted page was shown first with this link.
+    opened_at INTEGER,
     used_at INTEGER,
     voided_at INTEGER,
     -- How often its request's link had been issued anew before.
@@ -295,10 +300,32 @@ CREATE TABLE events (
     id TEXT NOT NULL,
     name TEXT NOT NULL,
     data TEXT NOT NULL,
+    -- Whom it is of: the id of a login or a customer, or actor type and address of a login.
+    subject TEXT NOT NULL,
     -- The row from which secret fields are made at delivery.
     secret_ref TEXT,
+    -- The order of the writes, drawn while the rows of the change are locked. It says nothing once there is a number.
+    place INTEGER NOT NULL,
+    -- 1, 2, 3 … of the tenant, without a gap: given after the commit.
+    number INTEGER,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX events_unnumbered ON events (tenant_id, place) WHERE number IS NULL;
+CREATE UNIQUE INDEX events_by_number ON events (tenant_id, number) WHERE number IS NOT NULL;
+
+CREATE INDEX events_by_subject ON events (tenant_id, subject, id);
+
+-- How far a tenant's events are numbered.
+CREATE TABLE sequences (
+    tenant_id TEXT NOT NULL REFERENCES tenants (id),
+    last INTEGER NOT NULL,
+    -- Events up to this number are no longer kept.
+    swept INTEGER NOT NULL,
+    -- Whoever numbers now, and until when.
+    lease TEXT,
+    lease_ends_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deliveries (

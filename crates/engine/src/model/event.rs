@@ -130,6 +130,15 @@ impl EventName {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }
 
+    /// The events that `patterns` cover, or all where there are none. `Err` with a pattern that covers none.
+    pub fn covered(patterns: &[String]) -> Result<Vec<Self>, &str> {
+        if let Some(nothing) = patterns.iter().find(|pattern| !Self::ALL.iter().any(|name| name.matches(pattern))) {
+            return Err(nothing);
+        }
+        let covers = |name: &Self| patterns.is_empty() || patterns.iter().any(|pattern| name.matches(pattern));
+        Ok(Self::ALL.into_iter().filter(covers).collect())
+    }
+
     /// Whether `pattern` covers this event: its name, `*`, or a prefix such as `customer.*`.
     #[must_use]
     pub fn matches(self, pattern: &str) -> bool {
@@ -169,11 +178,32 @@ pub struct Event {
     pub created_at: Timestamp,
 }
 
+impl Event {
+    /// Whom it is of: the id of a login or a customer, or `customer:ann@example.com`, the actor type and address of a login.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let text = |name: &str| self.data.get(name).and_then(Value::as_str);
+        match (text("auth_identity_id").or_else(|| text("id")), text("actor_type"), text("entity_id")) {
+            (Some(id), ..) => id.to_owned(),
+            (None, Some(actor), Some(address)) => format!("{actor}:{address}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// An event and its place among those of its tenant.
+#[derive(Debug, Clone)]
+pub struct NumberedEvent {
+    pub event: Event,
+    /// `None`: it was committed a moment ago.
+    pub number: Option<i64>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::EventName::{CustomerCreated, PasswordReset};
+    use super::EventName::{self, CustomerCreated, PasswordReset};
 
     #[test]
     fn data_fits_with_every_plain_field_and_no_other() {
@@ -188,6 +218,15 @@ mod tests {
             let Value::Object(data) = data else { unreachable!() };
             assert_eq!(PasswordReset.spec().fits(&data), fits, "{data:?}");
         }
+    }
+
+    #[test]
+    fn patterns_name_events_and_one_that_names_none_is_told() {
+        let covered = |patterns: &[&str]| EventName::covered(&patterns.iter().map(|&p| p.to_owned()).collect::<Vec<_>>()).map_err(str::to_owned);
+        assert_eq!(covered(&[]), Ok(EventName::ALL.to_vec()));
+        assert_eq!(covered(&["auth.password_reset", "customer.created"]), Ok(vec![PasswordReset, CustomerCreated]));
+        assert!(covered(&["customer.*"]).unwrap().iter().all(|name| name.as_str().starts_with("customer.")));
+        assert_eq!(covered(&["*", "auth.nothing"]), Err("auth.nothing".to_owned()));
     }
 
     #[test]

@@ -7,10 +7,12 @@ use serde_json::{Map, Value};
 use crate::Engine;
 use crate::config::Nats;
 use crate::crypto::sha256;
-use crate::error::Result;
-use crate::model::event::{Event, EventName};
+use crate::error::{Code, Error, Result};
+use crate::model::event::{Event, EventName, NumberedEvent};
 use crate::model::ids::{DeliveryId, EventId};
 use crate::model::tenant::{Message, Tenant, TenantSettings, Webhook};
+use crate::store::event::Range;
+pub use crate::store::event::Told;
 use crate::store::{self, Tx};
 
 /// The subscriber id of the built-in mailer.
@@ -19,6 +21,11 @@ pub const MAILER: &str = "mail";
 pub const NATS: &str = "nats";
 /// The subscriber id of the bridge to Medusa.
 pub const MEDUSA: &str = "medusa";
+
+/// How many numbers one look goes through, whatever it finds.
+pub const SCANNED: i64 = 10_000;
+/// Deliveries that one transaction of a replay makes.
+const REPLAYED: i64 = 500;
 
 /// An event with the deliveries that it makes, drawn before the transaction that writes them.
 #[derive(Debug, Clone)]
@@ -93,6 +100,131 @@ pub fn warnings(settings: &TenantSettings, nats: Option<&Nats>) -> Vec<String> {
             Some(format!("tenant {}: {} {what}", settings.slug, name.as_str()))
         })
         .collect()
+}
+
+/// Which events of a tenant are asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Those with a higher number than this one; from the oldest that is kept on if nothing is said.
+    pub after: Option<i64>,
+    pub names: Vec<EventName>,
+    /// How many at most.
+    pub most: i64,
+}
+
+/// Events in the order of their numbers.
+#[derive(Debug)]
+pub struct Page {
+    pub events: Vec<NumberedEvent>,
+    /// The number up to which everything that was asked for is here.
+    pub next: i64,
+    /// The tenant's last number.
+    pub last: i64,
+}
+
+/// A page of the tenant's events. Numbers have no gap, so whoever goes on from `next` misses nothing.
+///
+/// # Errors
+/// `Gone` if events behind `after` are no longer kept, `InvalidData` if there is no event `after` yet: a database that was restored, say.
+pub async fn list(engine: &Engine, tenant: &Tenant, wanted: &Wanted) -> Result<Page> {
+    let (tenant_id, wanted) = (tenant.id, wanted.clone());
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let before = store::sequence::state(reader, tenant_id).await?;
+                let after = wanted.after.unwrap_or(before.swept);
+                if after > before.last {
+                    return Err(Error::invalid(format!("There is no event with number {after} yet")));
+                }
+                let until = before.last.min(after.saturating_add(SCANNED));
+                let events = store::event::page(reader, tenant_id, Range { after, until, names: &wanted.names, most: wanted.most }).await?;
+                // Asked again: a sweep may have come between.
+                let swept = store::sequence::state(reader, tenant_id).await?.swept;
+                if after < swept {
+                    return Err(Error::new(Code::Gone, format!("Events up to number {swept} are no longer kept")));
+                }
+                let full = i64::try_from(events.len()).is_ok_and(|found| found >= wanted.most);
+                let next = events.last().filter(|_| full).and_then(|event| event.number).unwrap_or(until);
+                Ok(Page { events, next, last: before.last })
+            })
+        })
+        .await
+}
+
+/// An event, and what became of its deliveries. `None`: the tenant has no such event.
+pub async fn show(engine: &Engine, tenant: &Tenant, id: EventId) -> Result<Option<(NumberedEvent, Vec<Told>)>> {
+    let tenant = tenant.id;
+    engine
+        .db
+        .read(move |reader| {
+            Box::pin(async move {
+                let Some(event) = store::event::numbered(reader, tenant, id).await? else { return Ok(None) };
+                Ok(Some((event, store::event::told(reader, tenant, id).await?)))
+            })
+        })
+        .await
+}
+
+/// The subscribers that the tenant has: the id of each, and what it is.
+#[must_use]
+pub fn all_subscribers(settings: &TenantSettings, nats: Option<&Nats>) -> Vec<(String, String)> {
+    let mailer = (settings.mail.transport.is_some(), MAILER, "the mailer");
+    let built_in = [mailer, (nats.is_some(), NATS, "NATS JetStream"), (settings.medusa.is_some(), MEDUSA, "Medusa's event bus")];
+    let built_in = built_in.into_iter().filter(|(there, ..)| *there).map(|(_, id, what)| (id.to_owned(), what.to_owned()));
+    built_in.chain(settings.webhooks.iter().map(|hook| (webhook_id(hook), hook.url.to_string()))).collect()
+}
+
+/// Tells `subscriber`, an id or the URL of a webhook, once more of the events numbered `from` to `until` that it hears. How many deliveries that made:
+/// one that waits already is not made twice. What held a secret that was replaced, used or has expired meanwhile is not sent to who would get the secret.
+///
+/// # Errors
+/// `InvalidData` for an unknown subscriber or a range that is no range; `Gone`.
+pub async fn replay(engine: &Engine, tenant: &Tenant, subscriber: &str, from: i64, until: i64) -> Result<u64> {
+    let nats = engine.config.nats.as_ref();
+    let known = all_subscribers(&tenant.settings, nats);
+    let Some((subscriber, _)) = known.iter().find(|(id, what)| id == subscriber || what == subscriber) else {
+        let known: Vec<_> = known.iter().map(|(id, what)| format!("{id} ({what})")).collect();
+        return Err(Error::invalid(format!("tenant {} has no subscriber {subscriber}; it has: {}", tenant.slug, known.join(", "))));
+    };
+    if from < 1 || until < from || until - from >= SCANNED {
+        return Err(Error::invalid(format!("a range begins at 1 or later and holds 1 to {SCANNED} numbers")));
+    }
+    let names = EventName::ALL.into_iter().filter(|name| subscribers(&tenant.settings, nats, *name).any(|id| id == *subscriber)).collect();
+    let mut wanted = Wanted { after: Some(from - 1), names, most: REPLAYED };
+    let mut made = 0;
+    while wanted.after.is_some_and(|after| after < until) {
+        let page = list(engine, tenant, &wanted).await?;
+        let events: Vec<EventId> = page.events.iter().filter(|found| found.number.is_some_and(|n| n <= until)).map(|found| found.event.id).collect();
+        made += make_deliveries(engine, tenant, subscriber, &events).await?;
+        if page.next >= page.last {
+            break;
+        }
+        wanted.after = Some(page.next);
+    }
+    engine.outbox.wake();
+    Ok(made)
+}
+
+async fn make_deliveries(engine: &Engine, tenant: &Tenant, subscriber: &str, events: &[EventId]) -> Result<u64> {
+    let now = engine.clock.now();
+    let drawn: Vec<_> = events.iter().map(|event| (DeliveryId(engine.rng.ulid(now)), *event)).collect();
+    let input = Arc::new((tenant.id, subscriber.to_owned(), drawn));
+    engine
+        .db
+        .write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, subscriber, drawn) = &*input;
+                store::sequence::lock(tx, *tenant).await?;
+                let mut made = 0;
+                for (id, event) in drawn {
+                    made += u64::from(store::event::replay(tx, *tenant, *id, *event, subscriber).await?);
+                }
+                Ok(made)
+            })
+        })
+        .await
 }
 
 #[cfg(test)]

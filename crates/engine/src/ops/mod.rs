@@ -19,6 +19,7 @@ pub mod sign_in;
 pub mod sweep;
 pub mod template;
 pub mod tenant;
+pub mod timeline;
 pub mod user;
 pub mod webhook;
 

@@ -183,11 +183,12 @@ async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()
     let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id).await? else { return Ok(()) };
     // Here and not at the request, whose caller must not learn of it, and so that no stranger's address takes a row.
     if limits::take(tx, tenant, std::slice::from_ref(&draft.per_identifier)).await?.is_some() {
-        // The standing link stays good.
+        // The standing link stays good; the owner is not told, the staff is.
+        store::identity::refuse_reset(tx, tenant.id, identity).await?;
         return Ok(());
     }
     store::password_reset::void(tx, tenant.id, identity).await?;
-    store::password_reset::insert(tx, tenant.id, &draft.jti, identity, draft.expires_at).await?;
+    store::password_reset::insert(tx, tenant.id, &draft.jti, identity, draft.job.created_at, draft.expires_at).await?;
     event::append(tx, tenant, &draft.planned).await
 }
 
@@ -290,7 +291,7 @@ pub enum LinkState {
     Foreign,
 }
 
-/// Looks at a link without spending it.
+/// Looks at a link without spending it, and notes that it was opened.
 pub async fn inspect(engine: &Engine, tenant: &Tenant, token: &str) -> Result<LinkState> {
     let Some(claims) = tenant.keys.read_reset(token, &tenant.slug) else { return Ok(LinkState::Foreign) };
     let now = engine.clock.now();
@@ -298,12 +299,30 @@ pub async fn inspect(engine: &Engine, tenant: &Tenant, token: &str) -> Result<Li
         // Expired rows are swept after a while; the signature still says that the link was ours.
         return Ok(if claims.exp <= now.seconds() { LinkState::Expired } else { LinkState::Foreign });
     };
+    if row.opened_at.is_none() {
+        note_opened(engine, tenant, claims.jti).await;
+    }
     Ok(match row {
         ResetRow { used_at: Some(_), .. } => LinkState::Used,
         ResetRow { voided_at: Some(_), .. } => LinkState::Expired,
         ResetRow { expires_at, .. } if expires_at <= now => LinkState::Expired,
         _ => LinkState::Good,
     })
+}
+
+/// For the timeline. The page is shown whether this can be stored or not.
+async fn note_opened(engine: &Engine, tenant: &Tenant, jti: String) {
+    let (tenant, jti) = (tenant.id, Arc::new(jti));
+    let noted = engine
+        .db
+        .write_behind(move |tx| {
+            let jti = jti.clone();
+            Box::pin(async move { store::password_reset::open(tx, tenant, &jti).await })
+        })
+        .await;
+    if let Err(e) = noted {
+        tracing::warn!(error = %e, "that a link was opened could not be noted");
+    }
 }
 
 fn names(claims: &ResetClaims, key: &IdentityKey) -> bool {

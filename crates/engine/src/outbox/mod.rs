@@ -6,6 +6,8 @@ mod mail;
 mod medusa;
 mod nats;
 mod payload;
+mod sequencer;
+mod waiting;
 mod webhook;
 
 use std::sync::Arc;
@@ -20,6 +22,10 @@ pub use lane::Lane;
 #[cfg(feature = "testing")]
 pub(crate) use lane::Slots;
 pub use mail::send;
+pub use sequencer::number;
+pub use waiting::{MOST_OF_ONE as MOST_WAITING, Waiting};
+
+use crate::model::ids::TenantId;
 
 /// Tells the dispatcher that something was committed. Without it the dispatcher still looks by itself, a little later.
 #[derive(Clone, Default)]
@@ -31,6 +37,8 @@ pub struct Outbox {
     medusa_bell: Arc<Notify>,
     /// Rings for the other processes on the database.
     others: Arc<Notify>,
+    numbers: Arc<Notify>,
+    waiters: waiting::Waiters,
     senders: mail::Senders,
     nats: nats::Link,
     medusa: medusa::Links,
@@ -48,6 +56,18 @@ impl Outbox {
         for lane in Lane::ALL {
             self.bell(lane).notify_one();
         }
+        self.numbers.notify_one();
+    }
+
+    /// A place among those who wait for the tenant's next events. `None`: too many wait.
+    #[must_use]
+    pub fn wait(&self, tenant: TenantId) -> Option<Waiting> {
+        self.waiters.admit(tenant)
+    }
+
+    /// Tells those who wait that events of the tenant have numbers.
+    fn numbered(&self, tenant: TenantId) {
+        self.waiters.ring(tenant);
     }
 
     fn bell(&self, lane: Lane) -> &Notify {

@@ -1,19 +1,36 @@
 //! Events: what happened, written in the transaction of the change.
 
 use super::value::{FromRow, Row};
-use super::{Reader, Tx, delivery, statements};
+use super::{Reader, Tx, delivery, sequence, statements};
 use crate::error::{Error, Result};
-use crate::model::event::{Event, EventName};
+use crate::model::event::{Event, EventName, NumberedEvent};
 use crate::model::ids::{DeliveryId, EventId, TenantId};
 use crate::model::time::Timestamp;
 
 statements! {
-    INSERT = "INSERT INTO events (tenant_id, id, name, data, secret_ref, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    // One writer, so the next place is behind the last. What has a number is before everything that has none.
+    INSERT = "INSERT INTO events (tenant_id, id, name, data, secret_ref, created_at, subject, place) VALUES ($1, $2, $3, $4, $5, $6, $7,
+        (SELECT COALESCE(MAX(place), 0) + 1 FROM events WHERE tenant_id = $1 AND number IS NULL))";
     BY_ID = "SELECT id, name, data, secret_ref, created_at FROM events WHERE tenant_id = $1 AND id = $2";
-    SWEEP = "DELETE FROM events WHERE tenant_id = $1 AND id IN (SELECT id FROM events WHERE tenant_id = $1 AND id < $2 AND NOT EXISTS (
+    NUMBERED = "SELECT id, name, data, secret_ref, created_at, number FROM events WHERE tenant_id = $1 AND id = $2";
+    // A list of names as one text, because the databases take lists differently.
+    PAGE = "SELECT id, name, data, secret_ref, created_at, number FROM events
+        WHERE tenant_id = $1 AND number > $2 AND number <= $3 AND $4 LIKE '% ' || name || ' %' ORDER BY number LIMIT $5";
+    OF_SUBJECT = "SELECT id, name, data, secret_ref, created_at, number FROM events
+        WHERE tenant_id = $1 AND subject = $2 AND id >= $3 ORDER BY id DESC LIMIT $4";
+    REPLAY = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at)
+        SELECT tenant_id, $2, id, $4, 'waiting', $5, 0, $5, $5 FROM events WHERE tenant_id = $1 AND id = $3 AND NOT EXISTS (
+            SELECT 1 FROM deliveries WHERE deliveries.tenant_id = $1 AND event_id = $3 AND subscriber = $4 AND state = 'waiting')";
+    TOLD = "SELECT id, subscriber, state, attempts, answer, created_at, done_at FROM deliveries WHERE tenant_id = $1 AND event_id = $2 ORDER BY id LIMIT 100";
+    SWEEP = "DELETE FROM events WHERE tenant_id = $1 AND id IN (SELECT id FROM events WHERE tenant_id = $1 AND id < $2 AND number IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM deliveries WHERE deliveries.tenant_id = events.tenant_id AND deliveries.event_id = events.id AND deliveries.state = 'waiting')
-        ORDER BY id LIMIT 500)";
+        ORDER BY id LIMIT 500) RETURNING number";
 }
+
+/// On PostgreSQL, where writers do not wait for each other, the next place is drawn from a counter that no transaction holds.
+const INSERT_POSTGRES: &str = "INSERT INTO events (tenant_id, id, name, data, secret_ref, created_at, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+#[cfg(test)]
+pub(super) const POSTGRES_ONLY: &[&str] = &[INSERT_POSTGRES];
 
 impl FromRow for Event {
     fn from_row(row: &Row<'_>) -> Result<Self> {
@@ -29,12 +46,26 @@ impl FromRow for Event {
     }
 }
 
-/// Writes the event, and one delivery for each subscriber.
+impl FromRow for NumberedEvent {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { event: Event::from_row(row)?, number: row.get(5)? })
+    }
+}
+
+/// Writes the event, and one delivery for each subscriber. Lock what the event is about before: two events of one customer are numbered in the order in
+/// which they were written here.
 pub async fn append(tx: &mut Tx, tenant: TenantId, event: &Event, subscribers: &[(DeliveryId, String)]) -> Result<()> {
     let data = serde_json::Value::Object(event.data.clone()).to_string();
-    let values =
-        [tenant.into(), event.id.into(), event.name.as_str().into(), data.into(), event.secret_ref.as_deref().into(), event.created_at.into()];
-    tx.exec(INSERT, &values).await?;
+    let values = [
+        tenant.into(),
+        event.id.into(),
+        event.name.as_str().into(),
+        data.into(),
+        event.secret_ref.as_deref().into(),
+        event.created_at.into(),
+        event.subject().into(),
+    ];
+    tx.exec(if tx.is_postgres() { INSERT_POSTGRES } else { INSERT }, &values).await?;
     for (id, subscriber) in subscribers {
         delivery::insert(tx, tenant, *id, event.id, subscriber).await?;
     }
@@ -45,8 +76,81 @@ pub async fn by_id(reader: &mut Reader, tenant: TenantId, id: EventId) -> Result
     reader.one(BY_ID, &[tenant.into(), id.into()]).await
 }
 
-/// Deletes events that happened before `until` and of which nobody waits to be told, a batch of them. An id begins with its time.
+/// As `by_id`, with its number.
+pub async fn numbered(reader: &mut Reader, tenant: TenantId, id: EventId) -> Result<Option<NumberedEvent>> {
+    reader.one(NUMBERED, &[tenant.into(), id.into()]).await
+}
+
+/// Which events a page holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'n> {
+    /// Numbers above this one,
+    pub after: i64,
+    /// and up to this one.
+    pub until: i64,
+    pub names: &'n [EventName],
+    /// How many at most.
+    pub most: i64,
+}
+
+/// The first events of a range, in the order of their numbers.
+pub async fn page(reader: &mut Reader, tenant: TenantId, range: Range<'_>) -> Result<Vec<NumberedEvent>> {
+    let names = range.names.iter().fold(" ".to_owned(), |text, name| text + name.as_str() + " ");
+    reader.all(PAGE, &[tenant.into(), range.after.into(), range.until.into(), names.into(), range.most.into()]).await
+}
+
+/// The newest `most` events of a subject that happened since `from`, the newest first. An id begins with its time.
+pub async fn of_subject(reader: &mut Reader, tenant: TenantId, subject: &str, from: Timestamp, most: i64) -> Result<Vec<NumberedEvent>> {
+    let bound = EventId(ulid::Ulid::from_parts(u64::try_from(from.millis()).unwrap_or(0), 0));
+    reader.all(OF_SUBJECT, &[tenant.into(), subject.into(), bound.into(), most.into()]).await
+}
+
+/// Makes a new delivery of an event for `subscriber`, unless one waits already. False: one does, or the event is gone.
+/// Lock the tenant's sequence before, so that of two at once only one makes it.
+pub async fn replay(tx: &mut Tx, tenant: TenantId, id: DeliveryId, event: EventId, subscriber: &str) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(REPLAY, &[tenant.into(), id.into(), event.into(), subscriber.into(), now.into()]).await? == 1)
+}
+
+/// A delivery as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub id: DeliveryId,
+    pub subscriber: String,
+    /// `waiting`, `delivered`, `superseded`, `expired` or `dead`.
+    pub state: String,
+    pub attempts: i64,
+    /// What the subscriber answered last.
+    pub answer: Option<String>,
+    pub created_at: Timestamp,
+    pub done_at: Option<Timestamp>,
+}
+
+impl FromRow for Told {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            id: row.id(0)?,
+            subscriber: row.get(1)?,
+            state: row.get(2)?,
+            attempts: row.get(3)?,
+            answer: row.get(4)?,
+            created_at: row.time(5)?,
+            done_at: row.optional_time(6)?,
+        })
+    }
+}
+
+/// The first hundred deliveries of an event, in the order in which they were made.
+pub async fn told(reader: &mut Reader, tenant: TenantId, event: EventId) -> Result<Vec<Told>> {
+    reader.all(TOLD, &[tenant.into(), event.into()]).await
+}
+
+/// Deletes events that happened before `until`, have a number, and of which nobody waits to be told: a batch of them. An id begins with its time.
 pub async fn sweep(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
     let bound = EventId(ulid::Ulid::from_parts(u64::try_from(until.millis()).unwrap_or(0), 0));
-    tx.exec(SWEEP, &[tenant.into(), bound.into()]).await
+    let gone = tx.returning_all::<(i64,)>(SWEEP, &[tenant.into(), bound.into()]).await?;
+    if let Some(last) = gone.iter().map(|(number,)| *number).max() {
+        sequence::swept(tx, tenant, last).await?;
+    }
+    Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }

@@ -11,6 +11,8 @@ use crate::model::ids::{IdentityId, JobId, TenantId};
 use crate::model::time::Timestamp;
 
 statements! {
+    REFUSE_RESET = "UPDATE identities SET reset_refused_at = $3 WHERE tenant_id = $1 AND id = $2";
+    REFUSED_AT = "SELECT reset_refused_at FROM identities WHERE tenant_id = $1 AND id = $2";
     INSERT = "INSERT INTO identities (tenant_id, id, actor_type, provider, issuer, entity_id, address, password_hash, proven_at, user_metadata, actor_id, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) ON CONFLICT DO NOTHING";
     BY_KEY = "SELECT id, actor_type, provider, issuer, entity_id, address, password_hash, actor_id, created_at, proven_at, user_metadata FROM identities
@@ -150,6 +152,19 @@ pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey
     let future = JobId(Ulid::from_parts(now.millis().unsigned_abs().saturating_add(1), 0));
     let values = [key_values(tenant, key).as_slice(), &[request.into(), now.into(), future.into()]].concat();
     Ok(tx.returning::<Found>(CLAIM_NEWEST_RESET, &values).await?.map(|found| (found.0, found.1)))
+}
+
+/// Notes that a reset was not issued because the address had asked for too many.
+pub async fn refuse_reset(tx: &mut Tx, tenant: TenantId, id: IdentityId) -> Result<()> {
+    let now = tx.now();
+    tx.exec(REFUSE_RESET, &[tenant.into(), id.into(), now.into()]).await?;
+    Ok(())
+}
+
+/// When that happened last.
+pub async fn reset_refused_at(reader: &mut Reader, tenant: TenantId, id: IdentityId) -> Result<Option<Timestamp>> {
+    let found = reader.one::<(Option<i64>,)>(REFUSED_AT, &[tenant.into(), id.into()]).await?;
+    Ok(found.and_then(|(micros,)| micros).map(Timestamp::from_micros))
 }
 
 /// Locks the login's row until the transaction ends. False: there is no such login.

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod job;
 pub mod limit;
 pub mod password_reset;
+pub mod sequence;
 pub mod session;
 pub mod signing_key;
 pub mod template;

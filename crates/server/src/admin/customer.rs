@@ -82,7 +82,7 @@ const fn shown<'c>(whole: &'c WithAddresses, selection: &'c Selection) -> Shown<
 }
 
 /// The customer that the path names, and how it names it. What is no id is an id that nobody has.
-fn named(path: Result<Path<String>, PathRejection>) -> (Option<CustomerId>, String) {
+pub(super) fn named(path: Result<Path<String>, PathRejection>) -> (Option<CustomerId>, String) {
     let text = path.map(|Path(text)| text).unwrap_or_default();
     // One spelling only, so that one customer has one URL.
     let id = text.parse::<CustomerId>().ok().filter(|id| id.to_string() == text);

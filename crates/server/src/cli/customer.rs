@@ -15,7 +15,7 @@ use vestibule_engine::model::tenant::Tenant;
 use vestibule_engine::ops::customer_import::{Imported, Outcome, check_hash, import};
 use vestibule_engine::provider::emailpass;
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{ConfigFile, Failure, print_json, tenant, timeline};
 use crate::api::customer::profile;
 use crate::api::validate::Fields;
 
@@ -41,6 +41,8 @@ enum What {
         /// One JSON object per line: `id`, `email`, and if known `auth_identity_id`, `password_hash`, `first_name`, `last_name`, `company_name`, `phone`, `metadata`.
         customers: PathBuf,
     },
+    /// Shows what happened to a customer, in order, and what became of the last request for a new password.
+    Timeline(timeline::Timeline),
 }
 
 /// What became of the lines.
@@ -54,7 +56,10 @@ struct Tally {
 
 impl CustomerCommand {
     pub async fn run(self) -> Result<(), Failure> {
-        let What::Import { file, tenant: slug, json, customers } = self.what;
+        let (file, slug, json, customers) = match self.what {
+            What::Timeline(command) => return command.run().await,
+            What::Import { file, tenant, json, customers } => (file, tenant, json, customers),
+        };
         let engine = file.engine().await?;
         let lines = File::open(&customers).map_err(|e| Failure::Usage(format!("{}: {e}", customers.display())))?;
         let mut tally = Tally::default();

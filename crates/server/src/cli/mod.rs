@@ -4,12 +4,14 @@ mod check;
 mod customer;
 mod delivery;
 mod dev;
+mod event;
 mod key;
 mod openapi;
 mod provider;
 mod serve;
 mod template;
 mod tenant;
+mod timeline;
 mod user;
 mod webhook;
 
@@ -43,12 +45,14 @@ enum Command {
     Check(check::Check),
     /// Creates, lists, shows and disables tenants.
     Tenant(tenant::TenantCommand),
-    /// Imports customers.
+    /// Imports customers; shows what happened to one.
     Customer(customer::CustomerCommand),
     /// Creates members of a shop's staff.
     User(user::UserCommand),
     /// Creates, lists and revokes API keys.
     Key(key::KeyCommand),
+    /// Lists and shows events, and tells a subscriber of them once more.
+    Event(event::EventCommand),
     /// Sets, lists and removes the third parties that sign a tenant's customers in.
     Provider(provider::ProviderCommand),
     /// Lists and shows what went to subscribers, and tries again what was given up.
@@ -133,6 +137,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Customer(command) => command.run().await,
         Command::User(command) => command.run().await,
         Command::Key(command) => command.run().await,
+        Command::Event(command) => command.run().await,
         Command::Provider(command) => command.run().await,
         Command::Delivery(command) => command.run().await,
         Command::Webhook(command) => command.run().await,

@@ -15,6 +15,7 @@ pub mod tenant;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use vestibule_engine::Engine;
 
 use crate::pages::demo_provider::Memory;
@@ -25,4 +26,6 @@ pub struct App {
     pub engine: Arc<Engine>,
     /// What the demo provider of `vestibule dev` keeps.
     pub demo_provider: Arc<Memory>,
+    /// The order to stop, for requests that wait.
+    pub stop: CancellationToken,
 }

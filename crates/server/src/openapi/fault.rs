@@ -78,6 +78,14 @@ pub const COUNT_TOO_BIG: Fault = invalid(
     "limit or offset is more than a list of customers goes.",
     "Invalid request: Value for field 'offset' too big, expected at most: '10000'; Value for field 'limit' too big, expected at most: '200'",
 );
+pub const EVENT_COUNTS: Fault = invalid(
+    "event_counts",
+    "after, limit or wait is no number, or out of its bounds.",
+    "Invalid request: Value for field 'limit' too big, expected at most: '500'; Value for field 'wait' too big, expected at most: '30'",
+);
+pub const UNKNOWN_EVENT: Fault = invalid("unknown_event", "name covers no event.", "There is no event auth.nothing");
+pub const EVENT_AHEAD: Fault =
+    invalid("event_ahead", "after is higher than the last number: the database was restored, say.", "There is no event with number 999999 yet");
 pub const UNKNOWN_STAFF_ORDER: Fault = invalid("unknown_staff_order", "order is neither id nor created_at.", "Order field email is not valid");
 pub const NO_TIME: Fault = invalid(
     "no_time",
@@ -264,6 +272,8 @@ pub const CONFLICT: Fault = fault(
     "Other requests changed the same rows, three times in a row; or a request with this Idempotency-Key is being answered, or its answer held a token whose session has ended.",
     "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.",
 );
+pub const EVENTS_GONE: Fault =
+    fault(Code::Gone, "events_gone", "Events behind after are no longer kept.", "Events up to number 3 are no longer kept");
 pub const TOO_LARGE: Fault = Fault { name: "too_large", when: "The body is larger than 100 KiB.", kind: Kind::TooLarge };
 pub const UNSUPPORTED_CHARSET: Fault =
     Fault { name: "unsupported_charset", when: "The charset is not UTF-8.", kind: Kind::Unsupported("unsupported charset \"FOO\"") };

@@ -4,6 +4,7 @@ mod address;
 mod admin;
 mod callback;
 mod customer;
+mod event;
 mod fault;
 mod health;
 mod identity;
@@ -15,6 +16,7 @@ mod registration;
 mod schema;
 mod session;
 mod sign_in;
+mod timeline;
 mod token;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ const DESCRIBED: &[Described] = &[
     ("GET", "/admin/customers", admin::list),
     ("GET", "/admin/customers/{id}", admin::show),
     ("DELETE", "/admin/customers/{id}", admin::delete),
+    ("GET", "/admin/customers/{id}/timeline", timeline::show),
+    ("GET", "/admin/events", event::list),
 ];
 
 const AUTH: &str = "Auth";
@@ -359,6 +363,7 @@ fn meaning(status: u16) -> String {
         }
         403 => "The caller is known, and may not do this, or not now.",
         404 => "There is no such thing in this store.",
+        410 => "It was there and is no longer kept.",
         409 => "Other requests changed the same rows; a retry may pass.",
         413 => "The body is too large.",
         415 => "The body is not UTF-8, or compressed.",

@@ -3,10 +3,12 @@
 mod check;
 mod delivery;
 mod dev;
+mod event;
 mod example;
 mod manage;
 mod serve;
 mod template;
+mod timeline;
 
 use crate::support::binary::{Desk, MASTER};
 

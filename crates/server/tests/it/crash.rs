@@ -87,6 +87,7 @@ impl Stage {
         #[expect(clippy::disallowed_methods, reason = "the test is its own runtime")]
         let server = tokio::spawn(vestibule::app::serve(engine.clone(), listener, stop.clone()));
         self.drained(&engine).await;
+        self.numbered().await;
         look(&self, &ledger).await;
         let acme = Shop::new(&base, HOST, &publishable_key("acme"));
         ledger.send_again(&acme, &self.database).await;
@@ -100,6 +101,22 @@ impl Stage {
 }
 
 impl Stage {
+    /// Every event has a number: from 1 on, none twice, none left out.
+    async fn numbered(&self) {
+        const NUMBERS: &str =
+            "SELECT COUNT(*) > 0 AND COUNT(*) = COUNT(number) AND COUNT(*) = COUNT(DISTINCT number) AND MIN(number) = 1 AND COUNT(*) = MAX(number)
+            AND MAX(number) = (SELECT last FROM sequences) FROM events";
+        let mut found = Vec::new();
+        for _ in 0..1_500 {
+            found = self.database.rows(NUMBERS).await.unwrap();
+            if matches!(found.first().and_then(|row| row.first()).map(String::as_str), Some("1" | "t" | "true")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{found:?} {:?}", self.database.rows("SELECT COUNT(*), COUNT(number), MIN(number), MAX(number) FROM events").await);
+    }
+
     async fn drained(&self, engine: &Engine) {
         let mut found = Ok(0);
         for _ in 0..1_500 {

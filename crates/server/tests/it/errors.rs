@@ -121,6 +121,10 @@ async fn prepare(app: &TestApp, cast: &Cast, before: Before) {
             arm(Fault::Death);
             keyed(app, cast, "in-flight", json!({"role": "admin"})).await;
         }
+        Before::EventsSwept => {
+            app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+            assert!(execute(&app.engine, "UPDATE sequences SET swept = 3 WHERE last > 3").await.unwrap() > 0);
+        }
         Before::HashingFails => app.engine.hasher.fail_next(),
         Before::CommitFails => arm(Fault::Commit),
         Before::CommitLost => arm(Fault::CommitLost),

@@ -58,6 +58,8 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         }
         ("GET", "/admin/customers") => ("/admin/customers", Value::Null),
         ("GET" | "DELETE", "/admin/customers/{id}") => ("/admin/customers/cus_01K0000000000000000000000A", Value::Null),
+        ("GET", "/admin/customers/{id}/timeline") => ("/admin/customers/cus_01K0000000000000000000000A/timeline", Value::Null),
+        ("GET", "/admin/events") => ("/admin/events", Value::Null),
         ("GET", "/account/reset-password") => ("/account/reset-password", Value::Null),
         ("POST", "/account/reset-password") => ("/account/reset-password", json!({"token": "x", "password": "a-New-pass-9"})),
         ("POST", "/account/reset-password/request") => ("/account/reset-password/request", json!({"address": "nobody@example.com"})),
@@ -306,7 +308,7 @@ each_db! {
                 "/auth/identities/{id}" => ("authid_", vec![said(&bob, "auth_identity_id"), said(&foreign, "auth_identity_id")]),
                 "/store/customers/me/addresses/{id}" => ("cuaddr_", vec![bobs.clone(), foreigners.clone()]),
                 "/auth/sessions/{id}" => ("", vec![said(&bob, "sid"), said(&foreign, "sid")]),
-                "/admin/customers/{id}" => ("cus_", vec![said(&foreign, "actor_id")]),
+                "/admin/customers/{id}" | "/admin/customers/{id}/timeline" => ("cus_", vec![said(&foreign, "actor_id")]),
                 path => panic!("no expectation for {path}"),
             };
             let (_, body) = request(route).unwrap();

@@ -23,19 +23,20 @@ use crate::store::delivery::{Channel, Ending, Which};
 use crate::store::limit::Budget;
 use crate::store::value::Dump;
 use crate::store::{
-    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, session, signing_key, template,
-    tenant, user, webhook,
+    Tx, address, api_key, callback, customer, delivery, event, idempotency, identity, job, limit, password_reset, sequence, session, signing_key,
+    template, tenant, user, webhook,
 };
 use crate::testing::Backend;
 
 const STEPS: usize = 1_200;
 const NAMES: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 const LEASES: [&str; 2] = ["w1", "w2"];
-const KINDS: u64 = 34;
+const KINDS: u64 = 35;
 /// The tables as SQLite has them; that PostgreSQL has the same columns is a test of its own.
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_init.sql");
 
-/// Of each table all rows with every column, in the order of the primary key, whose columns stand first. `store_state` counts failed commits.
+/// Of each table all rows with every column, in the order of the primary key, whose columns stand first. `store_state` counts failed commits,
+/// and a `place` is drawn by failed transactions, too, where writers do not wait for each other.
 fn tables() -> Vec<(&'static str, String)> {
     let created = SCHEMA.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split_once(" (\n"));
     let columns = |body: &'static str| {
@@ -43,7 +44,8 @@ fn tables() -> Vec<(&'static str, String)> {
         lines.filter_map(|line| line.split(' ').next()).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect::<Vec<_>>()
     };
     let select = |(table, body): (&'static str, &'static str)| {
-        let columns = columns(body);
+        let mut columns = columns(body);
+        columns.retain(|column| *column != "place");
         let order = if columns.len() < 3 { "1" } else { "1, 2, 3" };
         (table, format!("SELECT {} FROM {table} ORDER BY {order}", columns.join(", ")))
     };
@@ -131,7 +133,7 @@ impl Step {
             3..=7 => self.sessions_and_resets(tx).await?,
             8..=10 => self.customers(tx).await?,
             11..=17 => self.jobs_and_limits(tx).await?,
-            18..=20 => self.events_and_deliveries(tx).await?,
+            18..=20 | 34 => self.events_and_deliveries(tx).await?,
             21..=25 => self.shops(tx).await?,
             26..=30 => self.third_parties_and_addresses(tx).await?,
             31 | 32 => self.repeated_requests(tx).await?,
@@ -168,7 +170,7 @@ impl Step {
             5 => {
                 let Some((id, address)) = identity::claim_newest_reset(tx, tenant, &key(name), self.job).await? else { return Ok("stale".into()) };
                 password_reset::void(tx, tenant, id).await?;
-                password_reset::insert(tx, tenant, jti, id, ends_at).await?;
+                password_reset::insert(tx, tenant, jti, id, self.due_at, ends_at).await?;
                 address
             }
             6 => {
@@ -262,6 +264,18 @@ impl Step {
             let [from, to] = [0, u128::MAX].map(|id| DeliveryId(Ulid(id)));
             let all = Which { from, to, since, until, state: "", subscriber: "mail".into(), event: "" };
             return Ok(format!("{switched} {} {:?}", delivery::retry(tx, tenant, &all, 2).await?, delivery::list(tx, tenant, &all, 9).await?));
+        }
+        if self.kind == 34 {
+            let last = sequence::claim(tx, tenant, lease, due_at).await?;
+            let given = match last.filter(|_| name != "ann") {
+                Some(last) => sequence::number(tx, tenant, lease, last, 3).await?,
+                None => None,
+            };
+            return Ok(format!(
+                "{last:?} {given:?} {} {:?}",
+                event::sweep(tx, tenant, now.before(Duration::from_mins(5))).await?,
+                sequence::state(tx, tenant).await?
+            ));
         }
         let mut claimed = Vec::new();
         for channel in [Channel::Mail, Channel::Webhooks] {

@@ -10,6 +10,7 @@ use crate::ports::rng::Rng;
 use crate::store::{identity, session};
 
 each_db! {
+    a_refused_reset_is_noted_at_its_login_alone
     r1_a_login_is_unique_within_its_tenant
     what_was_inserted_is_found_by_its_tenant_alone
     r8_of_many_registrations_one_wins
@@ -298,4 +299,14 @@ async fn an_id_that_is_taken_is_no_error(f: &Fixture) {
     let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
     assert!(!commit!(f, |tx| identity::insert(tx, acme, &login(ann, key("bob"), "bob", "hash")).await));
     assert!(commit!(f, |tx| identity::insert(tx, other, &login(ann, key("bob"), "bob", "hash")).await), "another tenant's ids are its own");
+}
+
+async fn a_refused_reset_is_noted_at_its_login_alone(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    let refused = async |tenant, id| look!(f, |r| identity::reset_refused_at(r, tenant, id).await);
+    assert_eq!(refused(acme, ann).await, None);
+    commit!(f, |tx| identity::refuse_reset(tx, other, ann).await);
+    assert_eq!(refused(acme, ann).await, None);
+    commit!(f, |tx| identity::refuse_reset(tx, acme, ann).await);
+    assert_eq!((refused(acme, ann).await, refused(acme, bob).await, refused(other, ann).await), (Some(f.clock.now()), None, None));
 }

@@ -56,6 +56,7 @@ mod job;
 mod limit;
 mod password_reset;
 mod postgres_faults;
+mod sequence;
 mod session;
 mod signing_key;
 mod statements;

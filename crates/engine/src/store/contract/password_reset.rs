@@ -15,11 +15,12 @@ each_db! {
     a_sweep_takes_what_expired_before
     what_stands_is_issued_anew_so_often_and_nothing_else_is
     of_many_who_issue_anew_one_does
+    a_link_is_opened_first_once
 }
 
 async fn issue(f: &Fixture, jti: &'static str, identity: IdentityId) {
-    let (tenant, end) = (f.acme, f.in_a_minute());
-    commit!(f, |tx| password_reset::insert(tx, tenant, jti, identity, end).await);
+    let (tenant, asked, end) = (f.acme, f.clock.now().before(SECOND), f.in_a_minute());
+    commit!(f, |tx| password_reset::insert(tx, tenant, jti, identity, asked, end).await);
 }
 
 async fn find(f: &Fixture, jti: &'static str) -> ResetRow {
@@ -86,7 +87,7 @@ async fn voiding_leaves_the_spent_and_the_strangers_alone(f: &Fixture) {
 async fn r51_a_login_has_at_most_one_live_reset(f: &Fixture) {
     let (acme, ann, end) = (f.acme, f.identity("ann").await, f.in_a_minute());
     issue(f, "one", ann).await;
-    let second = f.db.write(move |tx| Box::pin(password_reset::insert(tx, acme, "two", ann, end))).await;
+    let second = f.db.write(move |tx| Box::pin(password_reset::insert(tx, acme, "two", ann, end, end))).await;
     assert_eq!(second.unwrap_err().code, Code::StorageFailed);
     commit!(f, |tx| password_reset::void(tx, acme, ann).await);
     issue(f, "two", ann).await;
@@ -130,4 +131,16 @@ async fn of_many_who_issue_anew_one_does(f: &Fixture) {
     let won = f.race(move |tx| Box::pin(password_reset::reissue(tx, acme, "one", "two", end, 3))).await;
     assert_eq!((won.len(), won.into_iter().filter(|won| *won).count()), (RACERS, 1));
     assert_eq!(find(f, "two").await.voided_at, None);
+}
+
+async fn a_link_is_opened_first_once(f: &Fixture) {
+    let (acme, other, ann, issued) = (f.acme, f.other, f.identity("ann").await, f.clock.now());
+    issue(f, "one", ann).await;
+    assert_eq!((find(f, "one").await.asked_at, find(f, "one").await.opened_at), (issued.before(SECOND), None));
+    assert!(!commit!(f, |tx| password_reset::open(tx, other, "one").await));
+    assert!(!commit!(f, |tx| password_reset::open(tx, acme, "two").await));
+    assert!(commit!(f, |tx| password_reset::open(tx, acme, "one").await));
+    f.clock.advance(SECOND);
+    assert!(!commit!(f, |tx| password_reset::open(tx, acme, "one").await));
+    assert_eq!(find(f, "one").await.opened_at, Some(issued));
 }

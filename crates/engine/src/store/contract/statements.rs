@@ -24,6 +24,7 @@ const ALL: &[(&str, &[&str])] = &[
     ("limit", store::limit::STATEMENTS),
     ("mod", store::STATEMENTS),
     ("password_reset", store::password_reset::STATEMENTS),
+    ("sequence", store::sequence::STATEMENTS),
     ("session", store::session::STATEMENTS),
     ("signing_key", store::signing_key::STATEMENTS),
     ("template", store::template::STATEMENTS),
@@ -31,7 +32,8 @@ const ALL: &[(&str, &[&str])] = &[
     ("user", store::user::STATEMENTS),
     ("webhook", store::webhook::STATEMENTS),
 ];
-const POSTGRES_ONLY: &[(&str, &[&str])] = &[("delivery", store::delivery::POSTGRES_ONLY), ("job", store::job::POSTGRES_ONLY)];
+const POSTGRES_ONLY: &[(&str, &[&str])] =
+    &[("delivery", store::delivery::POSTGRES_ONLY), ("event", store::event::POSTGRES_ONLY), ("job", store::job::POSTGRES_ONLY)];
 
 /// The files of the store that contain `text`.
 fn files_with(text: &str) -> BTreeSet<String> {

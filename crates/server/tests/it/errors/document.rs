@@ -33,7 +33,7 @@ The engine knows these kinds of failure; each has one status.
 |---|---|---|
 ";
 
-const ALL: [Code; 13] = [
+const ALL: [Code; 14] = [
     Code::InvalidData,
     Code::NotAllowed,
     Code::Unauthorized,
@@ -41,6 +41,7 @@ const ALL: [Code; 13] = [
     Code::Forbidden,
     Code::NotFound,
     Code::Conflict,
+    Code::Gone,
     Code::Duplicate,
     Code::TooManyRequests,
     Code::HashingFailed,
@@ -58,6 +59,7 @@ const fn meaning(code: Code) -> &'static str {
         Code::Forbidden => "The caller is known, and may not do this, or not now.",
         Code::NotFound => "There is no such thing in this shop.",
         Code::Conflict => "Other requests changed the same rows; a retry may pass.",
+        Code::Gone => "It was there and is no longer kept.",
         Code::Duplicate => "A unique value is taken.",
         Code::TooManyRequests => "A budget is spent.",
         Code::HashingFailed => "A password could not be hashed.",
@@ -79,6 +81,7 @@ fn before(before: Before) -> &'static str {
         Before::ProfileLarge => " *(after much metadata)*",
         Before::KeyUsed => " *(after the same key with another body)*",
         Before::KeyInFlight => " *(while the same is answered)*",
+        Before::EventsSwept => " *(when the first three are swept)*",
         Before::HashingFails => " *(with a fault of hashing)*",
         Before::CommitFails => " *(with a refused COMMIT)*",
         Before::CommitLost => " *(with a connection that breaks)*",

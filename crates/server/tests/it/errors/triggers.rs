@@ -16,6 +16,8 @@ pub enum Before {
     KeyUsed,
     /// The process died that answered a request with the key `in-flight`.
     KeyInFlight,
+    /// The first three events are no longer kept.
+    EventsSwept,
     /// The next password cannot be hashed.
     HashingFails,
     /// The database refuses to commit.
@@ -49,6 +51,7 @@ const EMAILPASS: &str = "`/auth/{actor_type}/emailpass`, `…/register`";
 const PROVIDERS: &str = "`/auth/{actor_type}/{auth_provider}` and below";
 const STORE: &str = "`/store/*`";
 const ADMIN_LIST: &str = "`GET /admin/customers`";
+const EVENTS: &str = "`GET /admin/events`";
 const ME: &str = "`/store/customers/me`";
 const ADDRESSES: &str = "`/store/customers/me/addresses`";
 const ADDRESS: &str = "`/store/customers/me/addresses/{id}`";
@@ -108,6 +111,15 @@ pub const TRIGGERS: &[Trigger] = &[
     row(400, Code::InvalidData, "`created_at` has another operator, or no time", ADMIN_LIST,
         "GET /admin/customers?created_at[$gt]=x\nauthorization: {program}",
         r#"{"type":"invalid_data","message":"Invalid request: Field 'created_at, $gt' is neither $gt, $gte, $lt nor $lte with a time such as 2026-11-23T15:16:40.973Z"}"#),
+    row(400, Code::InvalidData, "`after`, `limit` or `wait` is no number, or out of its bounds", EVENTS,
+        "GET /admin/events?limit=501&wait=31\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"Invalid request: Value for field 'limit' too big, expected at most: '500'; Value for field 'wait' too big, expected at most: '30'"}"#),
+    row(400, Code::InvalidData, "`name` covers no event", EVENTS,
+        "GET /admin/events?name=customer.*&name=auth.nothing\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"There is no event auth.nothing"}"#),
+    row(400, Code::InvalidData, "`after` is higher than the last number: the database was restored, say", EVENTS,
+        "GET /admin/events?after=999999\nauthorization: {program}",
+        r#"{"type":"invalid_data","message":"There is no event with number 999999 yet"}"#),
     row(400, Code::InvalidData, "The customer has as many addresses as it may have", "`POST /store/customers/me/addresses`",
         "POST /store/customers/me/addresses\nauthorization: Bearer {customer}\n\n{}",
         r#"{"type":"invalid_data","message":"A customer can have at most 200 addresses"}"#).before(Before::AddressesFull),
@@ -292,6 +304,9 @@ pub const TRIGGERS: &[Trigger] = &[
         "POST /store/customers/me\nidempotency-key: in-flight\nauthorization: Bearer {customer}\n\n{\"role\":\"admin\"}",
         r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
         .before(Before::KeyInFlight).headers(&[("Idempotency-Key", "in-flight")]),
+    row(410, Code::Gone, "Events behind `after` are no longer kept", EVENTS,
+        "GET /admin/events?after=2\nauthorization: {program}",
+        r#"{"type":"gone","message":"Events up to number 3 are no longer kept"}"#).before(Before::EventsSwept),
     row(413, Code::InvalidData, "The body is larger than 100 KiB", WITH_BODY,
         "POST /auth/customer/emailpass\n\n{\"email\":\"{102400 letters}\"}",
         r#"{"type":"unknown_error","message":"request entity too large"}"#).of_the_server(),

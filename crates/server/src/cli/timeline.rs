@@ -1,0 +1,50 @@
+//! `vestibule customer timeline`.
+
+use clap::Args;
+use vestibule_engine::model::ids::CustomerId;
+use vestibule_engine::ops::timeline;
+use vestibule_engine::provider::emailpass;
+
+use super::{ConfigFile, Failure, print_json, tenant};
+use crate::admin::timeline::shown;
+
+#[derive(Args)]
+pub struct Timeline {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[arg(long)]
+    tenant: String,
+    /// The address that registered.
+    #[arg(long, required_unless_present = "id", conflicts_with = "id")]
+    email: Option<String>,
+    /// `cus_…`
+    #[arg(long)]
+    id: Option<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+impl Timeline {
+    pub async fn run(self) -> Result<(), Failure> {
+        let engine = self.file.engine().await?;
+        let tenant = tenant(&engine, &self.tenant).await?;
+        let found = if let Some(text) = self.id {
+            let id: CustomerId = text.parse().map_err(|()| Failure::Usage(format!("`{text}` is no customer id")))?;
+            let found = timeline::of_customer(&engine, &tenant, id).await?;
+            found.ok_or_else(|| Failure::Failed(format!("tenant {} has no customer {id}", tenant.slug)))?
+        } else {
+            timeline::of_address(&engine, &tenant, &emailpass::address(&self.email.unwrap_or_default())?).await?
+        };
+        if self.json {
+            print_json(&shown(&found));
+            return Ok(());
+        }
+        for step in &found.steps {
+            let number = step.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            let (subscriber, answer) = (step.subscriber.as_deref().unwrap_or_default(), step.answer.as_deref().unwrap_or_default());
+            println!("{}\t{}\t{}\t{number}\t{subscriber}\t{}", step.at, step.what.as_str(), step.name.as_str(), answer.replace(['\n', '\r'], " "));
+        }
+        println!("{}", found.last_reset);
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Events as they are pulled: numbered without a gap, waited for, and no longer there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use vestibule_engine::outbox::MOST_WAITING;
+use vestibule_engine::{ops, testing};
+
+use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, customer, secret_key};
+use crate::support::client::{Answer, Shop, basic};
+use crate::support::each_db;
+
+const UNNUMBERED: &str = "SELECT COUNT(*) FROM events WHERE number IS NULL";
+const DAY: Duration = Duration::from_hours(24);
+
+/// A program of the shop that pulls.
+#[derive(Clone)]
+struct Puller {
+    shop: Shop,
+    authorization: String,
+}
+
+impl Puller {
+    async fn of(app: &TestApp, slug: &str) -> Self {
+        Self { shop: app.shop(slug), authorization: basic(&secret_key(app, slug).await.1) }
+    }
+
+    async fn pull(&self, query: &str) -> Answer {
+        self.shop.get(&format!("/admin/events{query}")).header("authorization", &self.authorization).send().await
+    }
+
+    async fn numbers(&self, query: &str) -> (Vec<i64>, Value, Value) {
+        let page = self.pull(query).await.expect_status(200).json();
+        let numbers = page["events"].as_array().unwrap().iter().map(|event| event["number"].as_i64().unwrap()).collect();
+        (numbers, page["next"].clone(), page["last"].clone())
+    }
+
+    /// The last number that was given.
+    async fn last(&self, app: &TestApp) -> i64 {
+        app.until(UNNUMBERED, &["0"]).await;
+        self.pull("?limit=1").await.json()["last"].as_i64().unwrap()
+    }
+
+    /// As many requests that wait as may, once one more was refused.
+    async fn crowd(&self, query: &str) -> JoinSet<Answer> {
+        let mut waiting = JoinSet::new();
+        for _ in 0..=MOST_WAITING {
+            let (puller, query) = (self.clone(), query.to_owned());
+            waiting.spawn(async move { puller.pull(&query).await });
+        }
+        let refused = waiting.join_next().await.unwrap().unwrap();
+        assert_eq!(refused.expect_error(429, "Too many requests. Please try again later.").header("retry-after"), "1");
+        waiting
+    }
+}
+
+async fn rename(shop: &Shop, token: &str, name: &str) {
+    shop.post("/store/customers/me").bearer(token).json(&json!({"first_name": name})).send().await.expect_status(200);
+}
+
+each_db! {
+    async fn r139_events_are_pulled_in_order_and_without_a_gap(app: TestApp) {
+        let (shop, puller) = (app.acme(), Puller::of(app, "acme").await);
+        assert_eq!(puller.pull("").await.expect_status(200).json(), json!({"events": [], "next": 0, "last": 0}));
+        let token = customer(&shop, ADDRESS).await;
+        customer(&app.globex(), "foreign@example.com").await;
+        for round in 0..100 {
+            rename(&shop, &token, &round.to_string()).await;
+        }
+        let reset = app.reset_token(&shop, ADDRESS).await;
+        let last = puller.last(app).await;
+        assert_eq!(puller.numbers("?limit=500").await, ((1..=last).collect(), json!(last), json!(last)));
+        let (mut after, mut seen) = (0, Vec::new());
+        while after < last {
+            let (numbers, next, _) = puller.numbers(&format!("?after={after}&limit=7")).await;
+            seen.extend(numbers);
+            after = next.as_i64().unwrap();
+        }
+        assert_eq!(seen, (1..=last).collect::<Vec<_>>());
+        // What is left out by its name is left out of the answer, not of the numbers.
+        let (updates, next, _) = puller.numbers("?name=customer.updated&limit=500").await;
+        assert_eq!((updates.len(), next), (100, json!(last)));
+        assert!(updates.is_sorted());
+        let both = puller.pull("?name[]=auth.password_reset&name[]=customer.created").await.json();
+        let [created, asked] = both["events"].as_array().unwrap().as_slice() else { panic!("{both}") };
+        assert_eq!(created["type"], "customer.created");
+        let told = json!({"number": asked["number"], "id": asked["id"], "type": "auth.password_reset", "timestamp": app.clock.now().to_string(),
+            "data": {"entity_id": ADDRESS, "actor_type": "customer", "metadata": {}}, "metadata": {"tenant": "acme"}});
+        assert_eq!(asked, &told, "without the token, and without what it is made from");
+        assert!(!puller.pull("?limit=500").await.text.contains(&reset));
+        let all = puller.pull("?limit=500").await.text;
+        assert!(!all.contains("foreign"), "nothing of another shop");
+    }
+
+    async fn who_waits_is_told_at_once_and_holds_no_connection(app: TestApp) {
+        let (shop, puller) = (app.acme(), Puller::of(app, "acme").await);
+        let token = customer(&shop, ADDRESS).await;
+        let last = puller.last(app).await;
+        let mut waiting = puller.crowd(&format!("?after={last}&wait=30&name=customer.*")).await;
+        // More wait than there are connections to the database; and whoever does not wait is not refused.
+        assert!(puller.numbers(&format!("?after={last}")).await.0.is_empty());
+        Puller::of(app, "globex").await.pull("?wait=1").await.expect_status(200);
+        rename(&shop, &token, "Ann").await;
+        while let Some(answer) = waiting.join_next().await {
+            let page = answer.unwrap().expect_status(200).json();
+            assert_eq!((&page["events"][0]["number"], &page["events"][0]["type"]), (&json!(last + 1), &json!("customer.updated")));
+        }
+        assert_eq!(puller.numbers(&format!("?after={}&wait=1", last + 1)).await.0, [0; 0], "the places were given back");
+    }
+
+    async fn a_wait_ends_with_the_server_and_with_the_right_to_wait(app: TestApp) {
+        let (shop, puller) = (app.acme(), Puller::of(app, "acme").await);
+        let token = customer(&shop, ADDRESS).await;
+        let last = puller.last(app).await;
+        let (id, key) = secret_key(app, "acme").await;
+        let revoked = Puller { shop: shop.clone(), authorization: basic(&key) };
+        let waiting = revoked.crowd(&format!("?after={last}&wait=30")).await;
+        let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        ops::api_key::revoke(&app.engine, &tenant, id).await.unwrap();
+        rename(&shop, &token, "Ann").await;
+        for answer in waiting.join_all().await {
+            answer.expect_error(401, "Unauthorized");
+        }
+        let last = puller.last(app).await;
+        let waiting = puller.crowd(&format!("?after={last}&wait=30")).await;
+        app.restart(|_| {}).await;
+        for answer in waiting.join_all().await {
+            assert_eq!(answer.expect_status(200).json(), json!({"events": [], "next": last, "last": last}));
+        }
+    }
+
+    async fn what_is_no_longer_kept_is_said(app: TestApp) {
+        let (shop, puller) = (app.acme(), Puller::of(app, "acme").await);
+        let token = customer(&shop, ADDRESS).await;
+        let old = puller.last(app).await;
+        app.advance(31 * DAY);
+        app.until("SELECT swept FROM sequences", &[&old.to_string()]).await;
+        assert_eq!(puller.numbers("").await, (vec![], json!(old), json!(old)));
+        assert_eq!(puller.numbers(&format!("?after={old}")).await.0, [0; 0]);
+        puller.pull(&format!("?after={}", old - 1)).await.expect_error(410, &format!("Events up to number {old} are no longer kept"));
+        puller.pull(&format!("?after={}&wait=1", old + 1)).await.expect_error(400, &format!("There is no event with number {} yet", old + 1));
+        // Numbers go on where they were.
+        drop(token);
+        customer(&shop, "bob@example.com").await;
+        let last = puller.last(app).await;
+        assert_eq!(puller.numbers("").await, ((old + 1..=last).collect(), json!(last), json!(last)));
+    }
+
+    async fn what_is_asked_for_wrongly_is_refused(app: TestApp) {
+        let puller = Puller::of(app, "acme").await;
+        for (query, message) in [
+            ("limit=0", "Invalid request: Value for field 'limit' too small, expected at least: '1'"),
+            ("limit=501", "Invalid request: Value for field 'limit' too big, expected at most: '500'"),
+            ("wait=31", "Invalid request: Value for field 'wait' too big, expected at most: '30'"),
+            ("after=-1", "Invalid request: Value for field 'after' too small, expected at least: '0'"),
+            ("after=x", "Invalid request: Expected type: 'number' for field 'after', got: 'x'"),
+            ("after=9223372036854775807", "There is no event with number 9223372036854775807 yet"),
+            ("name=auth", "There is no event auth"),
+            ("name=%25", "There is no event %"),
+            ("offset=1", "Invalid request: Unrecognized fields: 'offset'"),
+        ] {
+            puller.pull(&format!("?{query}")).await.expect_error(400, message);
+        }
+        let many = (0..101).map(|_| "name[]=*").collect::<Vec<_>>().join("&");
+        puller.pull(&format!("?{many}")).await.expect_error(400, "Invalid request: Value for field 'name' too big, expected at most: '100'");
+    }
+
+    async fn a_subscriber_is_told_once_more(app: TestApp) {
+        let shop = app.acme();
+        let token = customer(&shop, ADDRESS).await;
+        let reset = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+        app.until(UNNUMBERED, &["0"]).await;
+        drop(token);
+        let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        let last = Puller::of(app, "acme").await.last(app).await;
+        let replay = async |subscriber: &str, from, to| ops::event::replay(&app.engine, &tenant, subscriber, from, to).await;
+        for (subscriber, from, to) in [("webhook:1", 1, 2), ("mail", 0, 2), ("mail", 2, 1), ("mail", 1, 10_001), ("mail", last + 2, last + 2)] {
+            assert!(replay(subscriber, from, to).await.is_err(), "{subscriber} {from} {to}");
+        }
+        // Nothing that the mailer does not hear, and no link that was used.
+        assert_eq!(replay("mail", 1, last).await.unwrap(), 2);
+        app.settle().await;
+        let notice = app.next_mail(ADDRESS).await;
+        assert!(notice.part("text/plain").is_some_and(|text| !text.contains("token=")));
+        let resets = "SELECT state FROM deliveries WHERE event_id IN (SELECT id FROM events WHERE name = 'auth.password_reset') ORDER BY id";
+        assert_eq!(app.rows(resets).await, ["delivered", "superseded"]);
+        assert_eq!(testing::number(&app.engine, "SELECT COUNT(*) FROM deliveries").await.unwrap(), 4);
+    }
+}
