@@ -30,6 +30,23 @@ transport = "smtp://127.0.0.1:1"
 messages = ["password_reset"]
 `;
 
+// Runs `work` of a storefront's developer on a page with an SDK of its own. What it fails with comes back as { status, message }.
+function runOnPage(page, settings, work, given = {}) {
+  return page.evaluate(
+    async ([text, settings, given]) => {
+      const { default: Medusa } = await import('@medusajs/js-sdk');
+      const sdk = new Medusa(settings);
+      try {
+        return await (0, eval)(`(${text})`)(sdk, given);
+      } catch ({ status, message }) {
+        return { status, message };
+      }
+    },
+    [String(work), settings, given],
+  );
+}
+const retrieve = async (sdk) => (await sdk.store.customer.retrieve()).customer.email;
+
 describe('the SDK in session mode', { timeout: 120_000 }, () => {
   const email = 'session@example.com';
   let browser;
@@ -50,23 +67,7 @@ describe('the SDK in session mode', { timeout: 120_000 }, () => {
     await stranger?.stop();
   });
 
-  // Runs `work` of a storefront's developer on a page with an SDK of its own. What it fails with comes back as { status, message }.
-  function onPage(page, work, given = {}) {
-    const settings = { baseUrl: server.base, publishableKey: KEY, auth: { type: 'session' } };
-    return page.evaluate(
-      async ([text, settings, given]) => {
-        const { default: Medusa } = await import('@medusajs/js-sdk');
-        const sdk = new Medusa(settings);
-        try {
-          return await (0, eval)(`(${text})`)(sdk, given);
-        } catch ({ status, message }) {
-          return { status, message };
-        }
-      },
-      [String(work), settings, given],
-    );
-  }
-  const retrieve = async (sdk) => (await sdk.store.customer.retrieve()).customer.email;
+  const onPage = (page, work, given) => runOnPage(page, { baseUrl: server.base, publishableKey: KEY, auth: { type: 'session' } }, work, given);
 
   test('signs up, signs in, is the customer on the next page, and signs out', async () => {
     const { page, seen, close } = await openPage(browser);
@@ -91,6 +92,16 @@ describe('the SDK in session mode', { timeout: 120_000 }, () => {
     assert.equal(await onPage(page, async (sdk) => (await sdk.store.customer.update({ last_name: 'Lee' })).customer.last_name), 'Lee');
     const street = await onPage(page, async (sdk) => (await sdk.store.customer.createAddress({ address_1: '1 Road' })).customer.addresses[0].address_1);
     assert.equal(street, '1 Road');
+    const kept = await onPage(page, async (sdk) => {
+      const { addresses, count } = await sdk.store.customer.listAddress({ limit: 5 });
+      const [{ id }] = addresses;
+      const { address } = await sdk.store.customer.retrieveAddress(id);
+      const { customer } = await sdk.store.customer.updateAddress(id, { city: 'Ulm' });
+      const { deleted, parent } = await sdk.store.customer.deleteAddress(id);
+      return [count, address.id === id, customer.addresses[0].city, deleted, parent.addresses];
+    });
+    assert.deepEqual(kept, [1, true, 'Ulm', true, []]);
+    assert.equal((await onPage(page, (sdk) => sdk.store.customer.retrieveAddress('cuaddr_01K0000000000000000000000A'))).status, 404);
     assert.match(await onPage(page, async (sdk) => (await sdk.auth.refresh()).token), /^eyJ/);
     assert.equal(await onPage(page, retrieve), email);
 
@@ -137,6 +148,82 @@ describe('the SDK in session mode', { timeout: 120_000 }, () => {
     // The same form from the store's own page does what it says.
     await page.evaluate(post, [server.base, PASSWORD, CHANGED]);
     assert.equal(await onPage(page, login, { email: address, password: CHANGED }), 'string');
+    await close();
+  });
+});
+
+describe('the SDK in session mode, with mails and a third party', { timeout: 120_000 }, () => {
+  let browser;
+  let storefront;
+  let server;
+  let settings;
+
+  before(async () => {
+    browser = await launchBrowser();
+    storefront = await startStorefront();
+    server = await startDev('--storefront', storefront.origin);
+    const publishableKey = /publishable key\s+(pk_[0-9a-f]{64})/.exec(server.stdout())[1];
+    settings = { baseUrl: server.base, publishableKey, auth: { type: 'session' } };
+    storefront.connect(settings);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+    await storefront?.stop();
+  });
+
+  test('resets the password: the browser is signed out, and signs in with the new one', async () => {
+    const email = 'forgetful@example.com';
+    const { page, seen, close } = await openPage(browser);
+    await page.goto(storefront.origin);
+    const onPage = (work, given) => runOnPage(page, settings, work, given);
+    const { providers } = await onPage((sdk) => sdk.auth.listProviders('customer'));
+    assert.ok(providers.some(({ id, flow }) => id === 'emailpass' && flow === 'credentials'));
+    const signIn = (password) => onPage(async (sdk, given) => typeof (await sdk.auth.login('customer', 'emailpass', given)), { email, password });
+    await onPage(
+      async (sdk, given) => {
+        const token = await sdk.auth.register('customer', 'emailpass', given);
+        await sdk.store.customer.create({ email: given.email }, {}, { Authorization: `Bearer ${token}` });
+      },
+      { email, password: PASSWORD },
+    );
+    assert.equal(await signIn(PASSWORD), 'string');
+    assert.equal(await onPage(retrieve), email);
+    assert.equal(await onPage((sdk, given) => sdk.auth.resetPassword('customer', 'emailpass', given), { identifier: email }), undefined);
+    const { link } = await resetMail(server, email, new Set());
+    // The cookie of the standing session is sent beside the token of the mail.
+    const update = (token) =>
+      onPage((sdk, given) => sdk.auth.updateProvider('customer', 'emailpass', { password: given.password }, given.token), { password: CHANGED, token });
+    assert.equal(await update(new URL(link).searchParams.get('token')), undefined);
+    assert.equal((await update(new URL(link).searchParams.get('token'))).status, 401);
+    assert.equal((await onPage(retrieve)).status, 401);
+    assert.equal((await signIn(PASSWORD)).status, 401);
+    assert.equal(await signIn(CHANGED), 'string');
+    assert.equal(await onPage(retrieve), email);
+    assert.deepEqual(seen.errors, []);
+    await close();
+  });
+
+  test('comes back from a third party with a cookie', async () => {
+    const { page, seen, close } = await openPage(browser);
+    await page.goto(storefront.origin);
+    const begin = (sdk, given) => sdk.auth.login('customer', 'demo', given);
+    const callback = `${storefront.origin}/auth/customer/demo/callback`;
+    const begun = await runOnPage(page, settings, begin, { callback_url: callback });
+    assert.ok(begun.location, JSON.stringify(begun));
+    await page.goto(begun.location);
+    await page.getByRole('button', { name: 'Kim Example' }).click();
+    await page.waitForURL((url) => url.href.startsWith(callback));
+    const query = Object.fromEntries(new URL(page.url()).searchParams);
+    await page.goto(storefront.origin);
+    const call = (sdk, query) => sdk.auth.callback('customer', 'demo', query);
+    assert.match(await runOnPage(page, settings, call, query), /^eyJ/);
+    assert.equal((await runOnPage(page, settings, call, query)).status, 401, 'once');
+    // Nothing but the cookie is left on the page: it makes the customer, and it is the customer.
+    const created = await runOnPage(page, settings, async (sdk) => (await sdk.store.customer.create({ first_name: 'Kim' })).customer.first_name);
+    assert.equal(created, 'Kim', JSON.stringify(created));
+    assert.match(await runOnPage(page, settings, retrieve), /@/);
+    assert.deepEqual(seen.errors, []);
     await close();
   });
 });

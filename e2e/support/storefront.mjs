@@ -83,6 +83,8 @@ export async function startStorefront() {
 
 async function file(pathname, settings) {
   if (pathname === '/' || pathname === '/callback') return ['text/html', PAGE];
+  // Where the demo provider leads back to. It does nothing by itself: a test hands what is in its address to an SDK of its own.
+  if (pathname === '/auth/customer/demo/callback') return ['text/html', '<!doctype html><title>Back</title><link rel="icon" href="data:,">'];
   if (pathname === '/storefront.js') return ['text/javascript', SCRIPT.replace('{settings}', JSON.stringify(settings))];
   if (pathname === '/qs.js') {
     const text = await readFile(path.join(path.dirname(require.resolve('qs')), '../dist/qs.js'), 'utf8');

@@ -22,9 +22,12 @@ const DAY: i64 = 86_400;
 /// Most failed sign-ins in a row for one address. Source: NIST SP 800-63B, on rate limiting.
 const MOST_IN_A_ROW: u32 = 100;
 
-/// New idempotency keys an hour: more than any other budget of a client lets it use.
-const KEYS_PER_CALLER: u32 = 4_000;
-const KEYS_PER_TENANT: u32 = 50_000;
+/// New idempotency keys of logins a day. Each keeps 32 KiB at most, so these are 8 MiB of one, and 3 GiB of all.
+const KEYS_PER_LOGIN: u32 = 256;
+const KEYS_PER_TENANT: u32 = 100_000;
+/// New idempotency keys an hour where no token is asked for. Each keeps hardly more than a token.
+const KEYS_PER_CLIENT: u32 = 600;
+const PUBLIC_KEYS_PER_TENANT: u32 = 20_000;
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +44,12 @@ pub enum Limit {
     CustomerUpdates,
     ResetsPerClient,
     ResetsPerIdentifier,
-    /// New idempotency keys per caller, or on a public route per client. Each takes a row for a day, so without a budget a stranger could fill the disk.
-    KeysPerCaller,
+    /// New idempotency keys per caller who was let in. Each takes a row for a day, so without a budget an account could fill the disk.
+    KeysPerLogin,
     KeysPerTenant,
+    /// The same on a public route: strangers have budgets of their own, so that they shut nobody out who was let in.
+    KeysPerClient,
+    PublicKeysPerTenant,
 }
 
 impl Limit {
@@ -58,8 +64,10 @@ impl Limit {
             Self::CustomerUpdates => "customer_updates",
             Self::ResetsPerClient => "resets_per_client",
             Self::ResetsPerIdentifier => "resets_per_identifier",
-            Self::KeysPerCaller => "keys_per_caller",
+            Self::KeysPerLogin => "keys_per_login",
             Self::KeysPerTenant => "keys_per_tenant",
+            Self::KeysPerClient => "keys_per_client",
+            Self::PublicKeysPerTenant => "public_keys_per_tenant",
         }
     }
 
@@ -75,8 +83,10 @@ impl Limit {
             Self::CustomerUpdates => (limits.customer_updates, HOUR, [HOUR; 2]),
             Self::ResetsPerClient => (limits.resets_per_client, HOUR, [HOUR; 2]),
             Self::ResetsPerIdentifier => (limits.resets_per_identifier, HOUR, [HOUR; 2]),
-            Self::KeysPerCaller => (KEYS_PER_CALLER, HOUR, [HOUR; 2]),
-            Self::KeysPerTenant => (KEYS_PER_TENANT, HOUR, [HOUR; 2]),
+            Self::KeysPerLogin => (KEYS_PER_LOGIN, DAY, [DAY; 2]),
+            Self::KeysPerTenant => (KEYS_PER_TENANT, DAY, [DAY; 2]),
+            Self::KeysPerClient => (KEYS_PER_CLIENT, HOUR, [HOUR; 2]),
+            Self::PublicKeysPerTenant => (PUBLIC_KEYS_PER_TENANT, HOUR, [HOUR; 2]),
         };
         let micros = |seconds: i64| seconds * 1_000_000;
         limit::Budget { most: most.into(), window: micros(window_s), second_window: micros(later_s[0]), later_window: micros(later_s[1]) }

@@ -225,7 +225,10 @@ impl Asked {
         }
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Idempotency-Key, Retry-After, WWW-Authenticate"));
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Idempotency-Key, Idempotency-Replayed, Retry-After, WWW-Authenticate"),
+        );
         headers.extend(self.origin.take().map(|origin| (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)));
         if preflight {
             headers.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));

@@ -16,7 +16,7 @@ export async function signUp({ email, password, first_name, last_name }) {
   await createCustomer({ email, first_name, last_name });
 }
 
-// The token of a login without a customer is good for this alone. It stays so: a refreshed one names the customer.
+// Of the customer's side the token of a login without a customer opens this alone. It stays so: a refreshed one names the customer.
 export async function createCustomer(profile) {
   await sdk.store.customer.create(profile);
   await sdk.auth.refresh();

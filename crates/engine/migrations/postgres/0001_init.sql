@@ -78,8 +78,8 @@ CREATE TABLE identities (
 );
 CREATE UNIQUE INDEX identities_by_key ON identities (tenant_id, actor_type, provider, issuer, entity_id);
 CREATE INDEX identities_by_actor ON identities (tenant_id, actor_type, actor_id);
--- Imported hashes that nobody has signed in with yet.
-CREATE INDEX identities_foreign ON identities (tenant_id) WHERE substr(password_hash, 1, 10) <> '$argon2id$';
+-- Imported hashes that nobody has signed in with yet. Without the CASE, PostgreSQL takes any row for one and walks the table for the first.
+CREATE INDEX identities_foreign ON identities (tenant_id) WHERE CASE WHEN substr(password_hash, 1, 10) <> '$argon2id$' THEN 1 END = 1;
 
 CREATE TABLE customers (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -162,7 +162,7 @@ CREATE TABLE sessions (
     cookie_hash BYTEA,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id, id);
+CREATE INDEX sessions_by_identity ON sessions (tenant_id, identity_id, id) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX sessions_by_cookie ON sessions (tenant_id, cookie_hash) WHERE cookie_hash IS NOT NULL;
 CREATE INDEX sessions_by_end ON sessions (tenant_id, expires_at);
 
@@ -260,15 +260,17 @@ CREATE TABLE idempotency_keys (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
     -- Keyed hash of caller, method, path and the client's key: the key itself rests nowhere.
     id BYTEA NOT NULL,
-    -- Keyed hash of the query and the body.
+    -- Keyed hash of the query, the body and what authorises.
     request BYTEA NOT NULL,
     -- Who is answering, and until when nobody else may.
     lease TEXT NOT NULL,
     lease_until BIGINT NOT NULL,
     -- Sealed under a key that needs the client's: without it nobody reads this.
     answer BYTEA,
-    -- The session of the token in the answer.
+    -- The session of the token or the cookie in the answer.
     session_id TEXT,
+    -- How many other requests came with the key.
+    mismatches BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );

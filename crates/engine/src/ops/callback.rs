@@ -23,7 +23,7 @@ use crate::store;
 use crate::store::callback::{Away, HandedOver};
 
 /// How long a customer may be away. Source: RFC 9700 asks for a short life; ten minutes leave time for a second factor.
-const AWAY: Duration = Duration::from_mins(10);
+pub const AWAY: Duration = Duration::from_mins(10);
 /// How long a one-time code is good.
 const HAND_OVER: Duration = Duration::from_mins(1);
 /// Marks a one-time code of ours, so that it is never taken for a provider's.

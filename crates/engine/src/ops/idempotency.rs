@@ -18,15 +18,17 @@ use crate::model::hex;
 use crate::model::ids::{SessionId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
-use crate::ops::Client;
+use crate::ops::{Client, session_cookie};
 use crate::store::{self, Tx};
 
 /// How long a request is its worker's alone.
 const LEASE: Duration = Duration::from_mins(1);
 /// How long an answer is given again.
 const KEPT: Duration = Duration::from_hours(24);
-/// Largest answer that is kept, in bytes: a customer with two hundred ordinary addresses.
-pub const LARGEST: usize = 256 * 1024;
+/// Largest answer that is kept, in bytes: a customer with sixty ordinary addresses.
+pub const LARGEST: usize = 32 * 1024;
+/// How many other requests may come with a key. After these it answers nobody: it might be a password that is guessed.
+const MISMATCHES: i64 = 5;
 
 /// A request that names a key.
 pub struct Request<'r> {
@@ -37,6 +39,8 @@ pub struct Request<'r> {
     pub method: &'r str,
     pub path: &'r str,
     pub query: &'r str,
+    /// What else authorises it: the key alone must not. Nothing in it has a NUL.
+    pub authority: &'r [&'r [u8]],
     pub body: &'r [u8],
 }
 
@@ -61,12 +65,24 @@ pub enum Claimed {
 #[derive(Clone)]
 pub struct Claim(Arc<Held>);
 
+/// What a request is beside the one that its key came with first.
+enum Compared {
+    Same,
+    Other,
+    /// Too many others came.
+    TooOften,
+    Gone,
+}
+
 struct Held {
     tenant: TenantId,
     id: [u8; 32],
     request: [u8; 32],
     lease: String,
+    claimed_at: Timestamp,
     expires_at: Timestamp,
+    /// No token that is made under this claim expires earlier.
+    token_until: Timestamp,
     lease_until: Timestamp,
     seal: MasterKey,
     /// Whether a transaction has stored the answer. It may have failed to commit.
@@ -76,16 +92,19 @@ struct Held {
 /// Claims a request, or finds the answer that it got before.
 ///
 /// # Errors
-/// `Duplicate` for a key of another request, `Conflict` while the request is being answered and where the answer holds a token whose session has ended, `TooManyRequests` over
-/// the budget of new keys.
+/// `Duplicate` for a key of another request, `Conflict` while the request is being answered and where the answer holds a token whose session has ended or a cookie that was
+/// replaced, `TooManyRequests` over the budget of new keys and for a key of too many requests.
 pub async fn claim(engine: &Engine, tenant: &Arc<Tenant>, request: &Request<'_>) -> Result<Claimed> {
-    let held = Arc::new(Held::draw(engine, tenant.id, request));
-    // A plain read first: what is only given again writes nothing and takes nothing.
+    let held = Arc::new(Held::draw(engine, tenant, request));
+    // What is only given again takes nothing.
     if let Some(answer) = held.look(engine).await? {
         return Ok(Claimed::Before(answer));
     }
-    let subject = request.caller.map_or_else(|| client_subject(request.client.ip), str::to_owned);
-    let budgets = [ticket(engine, tenant, Limit::KeysPerCaller, &subject), ticket(engine, tenant, Limit::KeysPerTenant, "")];
+    let (own, subject, all) = match request.caller {
+        Some(caller) => (Limit::KeysPerLogin, caller.to_owned(), Limit::KeysPerTenant),
+        None => (Limit::KeysPerClient, client_subject(request.client.ip), Limit::PublicKeysPerTenant),
+    };
+    let budgets = [ticket(engine, tenant, own, &subject), ticket(engine, tenant, all, "")];
     let input = Arc::new((tenant.clone(), held.clone(), budgets));
     let claimed = engine
         .db
@@ -116,12 +135,12 @@ async fn claim_tx(tx: &mut Tx, tenant: &Tenant, held: &Held, budgets: &[Ticket])
     Ok(Ok(true))
 }
 
-/// Ends the claim of a request that was answered, unless the transaction of its effect has: `answer` is kept, or without one the key is as new again.
+/// Ends the claim of a request that was answered, unless the transaction of its effect has: `answer` is kept, for `lasts` at most, or without one the key is as new again.
 /// False: somebody else has the claim.
 ///
 /// # Errors
 /// What the database says.
-pub async fn finish(engine: &Engine, claim: &Claim, answer: Option<&Answer>) -> Result<bool> {
+pub async fn finish(engine: &Engine, claim: &Claim, answer: Option<&Answer>, lasts: Option<Duration>) -> Result<bool> {
     #[cfg(feature = "testing")]
     if engine.db.faults().strikes(store::faults::Fault::Death) {
         return Ok(true);
@@ -132,9 +151,10 @@ pub async fn finish(engine: &Engine, claim: &Claim, answer: Option<&Answer>) -> 
     let work = engine.db.write(move |tx| {
         let input = input.clone();
         Box::pin(async move {
-            let Held { tenant, id, lease, .. } = &*input.0;
+            let Held { tenant, id, lease, claimed_at, expires_at, .. } = &*input.0;
+            let until = lasts.map_or(*expires_at, |lasts| claimed_at.after(lasts));
             match &input.1 {
-                Some(sealed) => store::idempotency::settle(tx, *tenant, id, lease, sealed, None).await,
+                Some(sealed) => store::idempotency::settle(tx, *tenant, id, lease, sealed, None, until).await,
                 None => store::idempotency::release(tx, *tenant, id, lease).await.map(|()| true),
             }
         })
@@ -151,9 +171,9 @@ impl Claim {
 }
 
 impl Held {
-    fn draw(engine: &Engine, tenant: TenantId, request: &Request<'_>) -> Self {
-        let Request { key, caller, method, path, query, body, .. } = *request;
-        let now = engine.clock.now();
+    fn draw(engine: &Engine, tenant: &Tenant, request: &Request<'_>) -> Self {
+        let Request { key, caller, method, path, query, authority, body, .. } = *request;
+        let (now, ttl, tenant) = (engine.clock.now(), tenant.settings.tokens.ttl.0, tenant.id);
         let tag = |purpose: &str, parts: &[&[u8]]| engine.master.authenticate(purpose, tenant, parts);
         // None of these holds a NUL, and a body comes last.
         let id =
@@ -161,10 +181,12 @@ impl Held {
         Self {
             tenant,
             id,
-            request: tag("idempotency request", &[query.as_bytes(), b"\0", body]),
+            request: tag("idempotency request", &[query.as_bytes(), b"\0", &authority.join(&0), b"\0", body]),
             lease: engine.rng.uuid(),
             lease_until: now.after(LEASE),
+            claimed_at: now,
             expires_at: now.after(KEPT),
+            token_until: Timestamp::from_seconds(now.seconds()).after(ttl),
             seal: engine.master.narrowed("idempotency answer", tenant, &[&id, key.as_bytes()]),
             settled: AtomicBool::new(false),
         }
@@ -196,18 +218,43 @@ impl Held {
             })
             .await?;
         let Some((row, live)) = found else { return Ok(None) };
-        if row.request != self.request {
-            return Err(Error::new(Code::Duplicate, "The Idempotency-Key was sent with another request already"));
+        match self.compare(engine).await? {
+            Compared::Same => {}
+            Compared::Other => return Err(Error::new(Code::Duplicate, "The Idempotency-Key was sent with another request already")),
+            Compared::TooOften => return Err(Error::too_many(Duration::from_secs(row.expires_at.since(engine.clock.now()).as_secs() + 1))),
+            // It was let go of meanwhile.
+            Compared::Gone => return Ok(None),
         }
         match row.answer {
             Some(_) if !live => Err(Error::conflict("the session of the token in the answer has ended")),
             Some(sealed) => {
                 let plain = self.seal.open(&self.context(), &sealed)?;
-                serde_json::from_slice(&plain).map(Some).map_err(|e| Error::unexpected(format!("a kept answer: {e}")))
+                let answer: Answer = serde_json::from_slice(&plain).map_err(|e| Error::unexpected(format!("a kept answer: {e}")))?;
+                if let (Some(_), Some(cookie)) = (row.session, &answer.cookie)
+                    && !session_cookie::is_current(engine, tenant, cookie).await?
+                {
+                    return Err(Error::conflict("the cookie in the answer was replaced"));
+                }
+                Ok(Some(answer))
             }
             None if row.lease_until > engine.clock.now() => Err(Error::conflict("the request is being answered")),
             None => Ok(None),
         }
+    }
+
+    async fn compare(&self, engine: &Engine) -> Result<Compared> {
+        let (tenant, id, request) = (self.tenant, self.id, self.request);
+        let work = engine.db.write(move |tx| {
+            Box::pin(async move {
+                Ok(match store::idempotency::compare(tx, tenant, &id, &request, MISMATCHES).await? {
+                    Some(true) => Compared::Same,
+                    Some(false) => Compared::Other,
+                    None if store::idempotency::find(tx, tenant, &id).await?.is_some() => Compared::TooOften,
+                    None => Compared::Gone,
+                })
+            })
+        });
+        work.await
     }
 }
 
@@ -245,7 +292,7 @@ impl<T> Receipt<T> {
         (self.render)(outcome)
     }
 
-    /// Stores the answer, as the last thing in the transaction of its effect. `session` is that of a token in it.
+    /// Stores the answer, as the last thing in the transaction of its effect. `session` is that of a token or a cookie in it: no token is given again that expired.
     ///
     /// # Errors
     /// `Conflict` if the claim is somebody else's, and `InvalidData` for an answer too large to be kept: then nothing of the transaction may stay.
@@ -255,7 +302,8 @@ impl<T> Receipt<T> {
         if answer.body.len() > LARGEST {
             return Err(Error::invalid(format!("With an Idempotency-Key an answer may have at most {LARGEST} bytes; ask for fewer fields")));
         }
-        if !store::idempotency::settle(tx, held.tenant, &held.id, &held.lease, &held.seal(&answer)?, session).await? {
+        let until = if session.is_some() { held.token_until } else { held.expires_at };
+        if !store::idempotency::settle(tx, held.tenant, &held.id, &held.lease, &held.seal(&answer)?, session, until).await? {
             return Err(Error::conflict("somebody else has taken the claim over"));
         }
         held.settled.store(true, Ordering::SeqCst);

@@ -40,26 +40,31 @@ pub async fn change(
     registration::check_password(tenant, login.key.entity_id.split('@').next().unwrap_or_default(), secret)?;
     let failures = Failures::at(engine, tenant, &login.key);
     let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
-    let login = sign_in::admit(engine, tenant, tickets, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
+    let mut login = sign_in::admit(engine, tenant, tickets, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
     // One that is too long can be nobody's.
     let too_long = current.len() > password::MAX_BYTES;
     let candidate = if too_long { "" } else { current };
-    let compared = failures.judged(engine, tenant, engine.hasher.compare(candidate, login.password_hash.as_deref()).await).await?;
-    if too_long || compared.verdict == Verdict::Wrong {
-        return Err(wrong());
-    }
-    let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
-    let planned = event::plan(engine, tenant, EventName::PasswordUpdated, password_reset::updated_data(&login), None);
-    let input = Arc::new((tenant.clone(), Change { caller: caller.clone(), verified: login, hash, failures, planned, receipt: receipt.clone() }));
-    engine
-        .db
-        .write(move |tx| {
+    // A sign-in beside may keep the hash anew. Then it is looked at once more: the password may be right still.
+    for _ in 0..2 {
+        let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate, login.password_hash.as_deref()).await).await?;
+        if too_long || verdict == Verdict::Wrong {
+            return Err(wrong());
+        }
+        let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
+        let planned = event::plan(engine, tenant, EventName::PasswordUpdated, password_reset::updated_data(&login), None);
+        let (caller, failures, receipt) = (caller.clone(), failures.clone(), receipt.clone());
+        let input = Arc::new((tenant.clone(), Change { caller, verified: login, hash, failures, planned, receipt }));
+        let work = engine.db.write(move |tx| {
             let input = input.clone();
             Box::pin(async move { change_tx(tx, &input.0, &input.1).await })
-        })
-        .await?;
-    engine.outbox.wake();
-    Ok(())
+        });
+        let Some(now) = work.await? else {
+            engine.outbox.wake();
+            return Ok(());
+        };
+        login = now;
+    }
+    Err(wrong())
 }
 
 fn wrong() -> Error {
@@ -76,7 +81,8 @@ struct Change {
     receipt: Receipt<()>,
 }
 
-async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result<()> {
+/// The login, where it has another password hash than the one that was verified.
+async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result<Option<Identity>> {
     let id = change.verified.id;
     // The lock orders this against a reset and a sign-in: whoever comes second sees what the first did.
     if !store::identity::lock(tx, tenant.id, id).await? || !session::stands(tx, tenant.id, &change.caller).await? {
@@ -85,7 +91,7 @@ async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result
     // Guarded by the hash that was verified: where another password was set meanwhile, the one that was shown is no longer current.
     let old = change.verified.password_hash.as_deref().unwrap_or_default();
     if !store::identity::replace_hash(tx, tenant.id, id, old, &change.hash).await? {
-        return Err(wrong());
+        return Ok(Some(store::identity::by_id(tx, tenant.id, id).await?.ok_or_else(Error::unauthenticated)?));
     }
     if tenant.settings.passwords.revoke_sessions_on_change {
         match change.caller.session {
@@ -96,5 +102,6 @@ async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result
     store::password_reset::void(tx, tenant.id, id).await?;
     change.failures.give_back(tx, tenant).await?;
     event::append(tx, tenant, &change.planned).await?;
-    change.receipt.settle(tx, &(), None).await
+    change.receipt.settle(tx, &(), None).await?;
+    Ok(None)
 }

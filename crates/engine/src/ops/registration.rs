@@ -14,6 +14,7 @@ use crate::model::tenant::Tenant;
 use crate::ops::Client;
 use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, NewSession};
+use crate::ops::sign_in;
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
@@ -40,8 +41,10 @@ pub async fn register(
     let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let token = if let Some(identity) = existing {
-        let verdict = failures.judged(engine, tenant, engine.hasher.verify(secret, identity.password_hash.as_deref()).await).await?;
-        if verdict == Verdict::Wrong || identity.actor_id.is_some() {
+        let compared = failures.judged(engine, tenant, engine.hasher.compare(secret, identity.password_hash.as_deref()).await).await?;
+        if compared.verdict == Verdict::Wrong || identity.actor_id.is_some() {
+            // As a refused sign-in: the time must not tell whose hash was imported.
+            sign_in::hold_back(engine, tenant, compared.began).await?;
             return Err(taken());
         }
         resume(engine, tenant, identity, failures, new, receipt).await?

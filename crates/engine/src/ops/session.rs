@@ -107,8 +107,7 @@ fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Ide
 /// `Unauthorized` if the login is gone or the session has ended meanwhile; `TooManyRequests` if a token without a session asks too often.
 pub async fn refresh(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, receipt: &Receipt<String>) -> Result<String> {
     let Some(session) = caller.session else {
-        let (new, identity) = adopt(engine, tenant, caller, receipt).await?;
-        return token(engine, tenant, &new, &identity);
+        return adopt(engine, tenant, caller, receipt).await;
     };
     let (tenant_id, id) = (tenant.id, caller.identity);
     let found = engine
@@ -142,31 +141,44 @@ fn not_refreshed() -> Error {
     Error::unauthorized("Invalid auth identity while refreshing token")
 }
 
-/// Begins a session for a caller whose token was made elsewhere, unless the login's sessions were ended meanwhile. What is settled is its first token.
-pub(super) async fn adopt(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, receipt: &Receipt<String>) -> Result<(NewSession, Identity)> {
-    let new = draw(engine, tenant, None);
-    // Each begins a session, which is a row.
-    let budget = ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare());
-    let input = Arc::new((engine.clone(), tenant.clone(), caller.clone(), budget, new.clone(), receipt.clone()));
-    let identity = engine
+/// A session for a caller whose token was made elsewhere, drawn before the transaction that begins it.
+pub(super) struct Adoption {
+    pub(super) new: NewSession,
+    /// Each begins a session, which is a row.
+    budget: Ticket,
+}
+
+impl Adoption {
+    pub(super) fn draw(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Self {
+        Self { new: draw(engine, tenant, None), budget: ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare()) }
+    }
+}
+
+/// Begins a session for a caller whose token was made elsewhere; its first token.
+async fn adopt(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, receipt: &Receipt<String>) -> Result<String> {
+    let adoption = Adoption::draw(engine, tenant, caller);
+    let input = Arc::new((engine.clone(), tenant.clone(), caller.clone(), adoption, receipt.clone()));
+    engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (engine, tenant, caller, budget, new, receipt) = &*input;
-                let adopted = adopt_tx(tx, tenant, caller, budget, new).await?;
-                if let Ok(identity) = &adopted {
-                    receipt.settle(tx, &token(engine, tenant, new, identity)?, Some(new.id)).await?;
-                }
-                Ok(adopted)
+                let (engine, tenant, caller, adoption, receipt) = &*input;
+                let identity = match adopt_tx(tx, tenant, caller, adoption).await? {
+                    Ok(identity) => identity,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let token = token(engine, tenant, &adoption.new, &identity)?;
+                receipt.settle(tx, &token, Some(adoption.new.id)).await?;
+                Ok(Ok(token))
             })
         })
-        .await??;
-    Ok((new, identity))
+        .await?
 }
 
-/// The inner result is a refusal: its count is committed.
-async fn adopt_tx(tx: &mut Tx, tenant: &Tenant, caller: &Caller, budget: &Ticket, new: &NewSession) -> Result<Result<Identity>> {
+/// Begins the session, unless the login's sessions were ended meanwhile. The inner result is a refusal: its count is committed.
+pub(super) async fn adopt_tx(tx: &mut Tx, tenant: &Tenant, caller: &Caller, adoption: &Adoption) -> Result<Result<Identity>> {
+    let Adoption { new, budget } = adoption;
     if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(budget)).await? {
         return Ok(Err(refusal));
     }

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::Engine;
 use crate::crypto::sha256;
 use crate::error::{Error, Result};
+use crate::model::ids::TenantId;
 use crate::model::tenant::Tenant;
 use crate::ops::idempotency::Receipt;
-use crate::ops::session::{self, Caller};
+use crate::ops::session::{self, Adoption, Caller};
 use crate::store;
 
 /// Characters of a value: 32 random bytes.
@@ -33,30 +34,44 @@ pub struct Given {
 pub async fn give(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, shown: Option<&str>, receipt: &Receipt<Given>) -> Result<Given> {
     let value = URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>());
     // A token of a former secret begins its session here.
-    let id = match caller.session {
-        Some(id) => id,
-        None => session::adopt(engine, tenant, caller, &Receipt::none()).await?.0.id(),
-    };
+    let adoption = Adoption::draw(engine, tenant, caller);
     let (tenant_id, identity, now) = (tenant.id, caller.identity, engine.clock.now());
     let replaced = shown.filter(|shown| is_one(shown)).map(hash);
-    let input = Arc::new((value, receipt.clone()));
-    let given = engine
+    let input = Arc::new((value, tenant.clone(), caller.clone(), adoption, receipt.clone()));
+    engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (value, receipt) = &*input;
-                let Some(expires_at) = store::session::set_cookie(tx, tenant_id, id, identity, &hash(value)).await? else { return Ok(None) };
+                let (value, tenant, caller, adoption, receipt) = &*input;
+                let id = match caller.session {
+                    Some(id) => id,
+                    None => match session::adopt_tx(tx, tenant, caller, adoption).await? {
+                        Ok(_) => adoption.new.id(),
+                        // What was counted must be committed.
+                        Err(refusal) => return Ok(Err(refusal)),
+                    },
+                };
+                let Some(expires_at) = store::session::set_cookie(tx, tenant_id, id, identity, &hash(value)).await? else {
+                    return Ok(Err(Error::unauthenticated()));
+                };
                 if let Some(replaced) = replaced {
                     store::session::end_replaced(tx, tenant_id, &replaced, id).await?;
                 }
                 let given = Given { value: value.clone(), lasts: expires_at.since(now) };
                 receipt.settle(tx, &given, Some(id)).await?;
-                Ok(Some(given))
+                Ok(Ok(given))
             })
         })
-        .await?;
-    given.ok_or_else(Error::unauthenticated)
+        .await?
+}
+
+/// Whether the cookie that `line`, a `Set-Cookie`, gave is the one of a live session.
+pub(super) async fn is_current(engine: &Engine, tenant: TenantId, line: &str) -> Result<bool> {
+    let value = line.split(';').next().and_then(|pair| pair.split_once('=')).map_or("", |(_, value)| value);
+    let hash = hash(value);
+    let found = engine.db.read(move |reader| Box::pin(async move { store::session::by_cookie(reader, tenant, &hash).await })).await?;
+    Ok(found.is_some())
 }
 
 /// The caller who shows `cookie`, from what the login is now, if the session neither ended nor expired.

@@ -37,7 +37,33 @@ pub async fn sign_in(
     let key = emailpass::key(actor, email);
     let failures = Failures::at(engine, tenant, &key);
     let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
-    let found = admit(engine, tenant, tickets, failures.clone(), key).await?;
+    let mut login = admit(engine, tenant, tickets, failures.clone(), key).await?;
+    // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
+    for _ in 0..2 {
+        match attempt(engine, tenant, client, login, secret, &failures, receipt).await? {
+            Begun::Token(token) => return Ok(token),
+            Begun::Changed(now) => login = now.map(|now| *now),
+        }
+    }
+    Err(refused())
+}
+
+/// What came of a password that was right.
+enum Begun {
+    Token(String),
+    /// The login has another password hash than the one that was verified, or is no more.
+    Changed(Option<Box<Identity>>),
+}
+
+async fn attempt(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    found: Option<Identity>,
+    secret: &str,
+    failures: &Failures,
+    receipt: &Receipt<String>,
+) -> Result<Begun> {
     // A password that is too long can belong to nobody; it takes the same time as any other wrong one.
     let too_long = secret.len() > password::MAX_BYTES;
     let candidate = if too_long { "" } else { secret };
@@ -55,7 +81,7 @@ pub async fn sign_in(
         _ => None,
     };
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
-    begin(engine, tenant, identity, failures, upgraded, new, receipt).await?.ok_or_else(refused)
+    begin(engine, tenant, identity, failures.clone(), upgraded, new, receipt).await
 }
 
 fn refused() -> Error {
@@ -64,7 +90,7 @@ fn refused() -> Error {
 
 /// An imported hash takes longer than one of ours, and longer than the comparison for an address that nobody has. As long as there is one, every refusal comes at
 /// the same time, so that none of them can be told apart.
-async fn hold_back(engine: &Engine, tenant: &Tenant, began: Instant) -> Result<()> {
+pub(super) async fn hold_back(engine: &Engine, tenant: &Tenant, began: Instant) -> Result<()> {
     let tenant = tenant.id;
     if engine.db.read(move |reader| Box::pin(store::identity::holds_foreign_hash(reader, tenant))).await? {
         engine.pause.until(began, REFUSED_AFTER).await;
@@ -115,7 +141,7 @@ async fn begin(
     upgraded: Option<String>,
     new: NewSession,
     receipt: &Receipt<String>,
-) -> Result<Option<String>> {
+) -> Result<Begun> {
     let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, upgraded, new, receipt.clone()));
     engine
         .db
@@ -123,33 +149,25 @@ async fn begin(
             let input = input.clone();
             Box::pin(async move {
                 let (engine, tenant, identity, failures, upgraded, new, receipt) = &*input;
-                let Some(current) = begin_tx(tx, tenant, identity, failures, upgraded.as_deref(), new).await? else { return Ok(None) };
-                let token = session::token(engine, tenant, new, &current)?;
+                // The lock orders this against a reset: whoever comes second sees what the first did.
+                store::identity::lock(tx, tenant.id, identity.id).await?;
+                let current = store::identity::by_id(tx, tenant.id, identity.id).await?;
+                let Some(current) = current.as_ref().filter(|now| now.password_hash == identity.password_hash) else {
+                    return Ok(Begun::Changed(current.map(Box::new)));
+                };
+                begin_tx(tx, tenant, identity, failures, upgraded.as_deref(), new).await?;
+                let token = session::token(engine, tenant, new, current)?;
                 receipt.settle(tx, &token, Some(new.id())).await?;
-                Ok(Some(token))
+                Ok(Begun::Token(token))
             })
         })
         .await
 }
 
-async fn begin_tx(
-    tx: &mut Tx,
-    tenant: &Tenant,
-    verified: &Identity,
-    failures: &Failures,
-    upgraded: Option<&str>,
-    new: &NewSession,
-) -> Result<Option<Identity>> {
-    // The lock orders this against a reset: whoever comes second sees what the first did.
-    if !store::identity::lock(tx, tenant.id, verified.id).await? {
-        return Ok(None);
-    }
-    let current = store::identity::by_id(tx, tenant.id, verified.id).await?;
-    let Some(current) = current.filter(|now| now.password_hash == verified.password_hash) else { return Ok(None) };
+async fn begin_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &Failures, upgraded: Option<&str>, new: &NewSession) -> Result<()> {
     if let (Some(old), Some(hash)) = (&verified.password_hash, upgraded) {
         store::identity::replace_hash(tx, tenant.id, verified.id, old, hash).await?;
     }
     failures.give_back(tx, tenant).await?;
-    session::begin(tx, tenant, new, verified.id).await?;
-    Ok(Some(current))
+    session::begin(tx, tenant, new, verified.id).await
 }

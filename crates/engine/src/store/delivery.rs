@@ -50,7 +50,7 @@ const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliverie
     UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
     RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at";
 #[cfg(test)]
-pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
+pub(super) const POSTGRES_ONLY: &[(&str, &str)] = &[("CLAIM_POSTGRES", CLAIM_POSTGRES)];
 
 /// What a delivery goes over. None waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

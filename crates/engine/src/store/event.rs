@@ -30,7 +30,7 @@ statements! {
 /// On PostgreSQL, where writers do not wait for each other, the next place is drawn from a counter that no transaction holds.
 const INSERT_POSTGRES: &str = "INSERT INTO events (tenant_id, id, name, data, secret_ref, created_at, subject) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 #[cfg(test)]
-pub(super) const POSTGRES_ONLY: &[&str] = &[INSERT_POSTGRES];
+pub(super) const POSTGRES_ONLY: &[(&str, &str)] = &[("INSERT_POSTGRES", INSERT_POSTGRES)];
 
 impl FromRow for Event {
     fn from_row(row: &Row<'_>) -> Result<Self> {

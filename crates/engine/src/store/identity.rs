@@ -37,7 +37,7 @@ statements! {
     REMOVE = "DELETE FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND actor_id = $4";
     LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
     // The condition of the index `identities_foreign`, word for word.
-    FOREIGN_HASH = "SELECT id FROM identities WHERE tenant_id = $1 AND substr(password_hash, 1, 10) <> '$argon2id$' LIMIT 1";
+    FOREIGN_HASH = "SELECT id FROM identities WHERE tenant_id = $1 AND CASE WHEN substr(password_hash, 1, 10) <> '$argon2id$' THEN 1 END = 1 LIMIT 1";
     STANDS = "SELECT id FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND ($4 = '' OR actor_id = $4)
         AND (sessions_ended_at IS NULL OR sessions_ended_at < $5)";
 }

@@ -35,7 +35,7 @@ const CLAIM_POSTGRES: &str =
     UPDATE jobs SET due_at = $4, lease = $5, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
     RETURNING tenant_id, id, kind, payload, attempts, created_at";
 #[cfg(test)]
-pub(super) const POSTGRES_ONLY: &[&str] = &[CLAIM_POSTGRES];
+pub(super) const POSTGRES_ONLY: &[(&str, &str)] = &[("CLAIM_POSTGRES", CLAIM_POSTGRES)];
 
 /// A job that this worker holds until its lease ends.
 #[derive(Debug, Clone)]

@@ -51,12 +51,12 @@ use crate::ports::clock::Clock;
 
 pub type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
-/// Names SQL constants and lists them, so that a test can prepare each on both databases.
+/// Names SQL constants and lists them with their names, so that a test can prepare each on both databases.
 macro_rules! statements {
     ($($name:ident = $sql:literal;)+) => {
         $(const $name: &str = $sql;)+
         #[cfg(test)]
-        pub(super) const STATEMENTS: &[&str] = &[$($name),+];
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }
 pub(crate) use statements;

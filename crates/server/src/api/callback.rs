@@ -16,7 +16,7 @@ use crate::extract::body::{Body, Raw};
 use crate::extract::browser::{FlowBrowser, set_cookie};
 use crate::extract::client::Caller;
 use crate::extract::gate::Gate;
-use crate::extract::idempotency::{self, Keyed, reply};
+use crate::extract::idempotency::{self, GoodFor, Keyed, reply};
 use crate::extract::path::Path;
 use crate::extract::tenant::CurrentTenant;
 
@@ -44,6 +44,7 @@ impl Start {
         };
         let departure = callback::depart(&app.engine, &tenant, &client, &gate.actor, &gate.provider, callback_url, browser.shown()).await?;
         let mut response = Json(json!({ "location": departure.location.as_str() })).into_response();
+        response.extensions_mut().insert(GoodFor(callback::AWAY));
         if let Some(cookie) = departure.cookie.and_then(|(value, age)| set_cookie(&app, &value, age)) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }

@@ -63,7 +63,7 @@ async fn by_cookie(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) ->
     let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
     let caller = session_cookie::caller(parts, app, &tenant, permitted).await?;
     if let Some(caller) = &caller {
-        called_by(parts, &caller.identity);
+        called_by(parts, &caller.identity, caller.session);
     }
     Ok(caller)
 }
@@ -73,7 +73,7 @@ async fn by_token(parts: &mut Parts, app: &App, permitted: fn(&str) -> bool) -> 
     let token = bearer(&parts.headers).ok_or_else(Error::unauthenticated)?;
     let caller = session::authenticate(&app.engine, &tenant, token).await?;
     let caller = caller.filter(|caller| permitted(&caller.claims.actor_type)).ok_or_else(Error::unauthenticated)?;
-    called_by(parts, &caller.identity);
+    called_by(parts, &caller.identity, caller.session);
     Ok(caller)
 }
 

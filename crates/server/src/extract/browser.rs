@@ -40,7 +40,7 @@ impl FromRequestParts<App> for FlowBrowser {
             _ => false,
         };
         let origin = headers.get(header::ORIGIN).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let cookie = cookie(headers, cookie_name(server.is_local())).map(str::to_owned);
+        let cookie = flow_cookie(app, headers).map(str::to_owned);
         Ok(Self { cookie, same_site, user_agent: user_agent(headers).map(str::to_owned), origin })
     }
 }
@@ -48,6 +48,11 @@ impl FromRequestParts<App> for FlowBrowser {
 /// `__Host-` binds a cookie to this host over https, so that no other host of the site can set it. Plain http on a developer's machine has no such thing.
 const fn cookie_name(local: bool) -> &'static str {
     if local { "vestibule-flow" } else { "__Host-vestibule-flow" }
+}
+
+/// The value of the flow's cookie.
+pub(super) fn flow_cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
+    cookie(headers, cookie_name(app.engine.config.server.is_local()))
 }
 
 /// The value of a cookie. `None`, too, where it is sent twice: somebody may have planted one.

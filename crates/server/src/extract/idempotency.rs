@@ -1,6 +1,7 @@
 //! `Idempotency-Key`. `Keyed` is the last argument of a handler: by then it is known who calls, and nothing has been spent yet.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::FromRequestParts;
@@ -10,10 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use vestibule_engine::error::Error;
+use vestibule_engine::model::ids::SessionId;
 use vestibule_engine::ops::idempotency::{self, Answer, Claim, Claimed, LARGEST, Receipt, Request};
 
 use super::App;
 use super::body::Raw;
+use super::browser::flow_cookie;
 use super::client::Caller;
 use super::tenant::CurrentTenant;
 use crate::error::{ApiError, challenge};
@@ -30,16 +33,20 @@ struct Slot(Arc<Found>);
 
 #[derive(Default)]
 struct Found {
-    caller: OnceLock<String>,
+    caller: OnceLock<(String, Option<String>)>,
     claim: OnceLock<Claim>,
 }
 
-/// Notes who calls. Every extractor that lets a caller in says so here: keys of one caller are nothing to another.
-pub fn called_by(parts: &Parts, caller: &impl ToString) {
+/// Notes who calls, and in which session. Every extractor that lets a caller in says so here: keys of one caller are nothing to another.
+pub fn called_by(parts: &Parts, caller: &impl ToString, session: Option<SessionId>) {
     if let Some(Slot(found)) = parts.extensions.get() {
-        let _ = found.caller.set(caller.to_string());
+        let _ = found.caller.set((caller.to_string(), session.map(|id| id.to_string())));
     }
 }
+
+/// How long what is answered here is good, where that is less than answers are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct GoodFor(pub Duration);
 
 /// The claim of a request that names a key; without one nothing happens.
 pub struct Keyed(Option<Claim>);
@@ -89,9 +96,16 @@ impl FromRequestParts<App> for Keyed {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
         let Ok(Caller(client)) = Caller::from_request_parts(parts, app).await;
         let raw = Raw::from_request_parts(parts, app).await?;
+        let caller = found.caller.get();
+        let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+        // A session's tokens and its cookie are one proof: whoever has refreshed gets the answer, too.
+        let proof = caller.and_then(|(_, session)| session.as_deref()).map_or_else(|| header("authorization"), str::as_bytes);
+        // Where a flow begins, the cookie proves nothing, and comes with the very answer that may have been lost.
+        let flow = if parts.uri.path().ends_with("/callback") { flow_cookie(app, &parts.headers).unwrap_or_default() } else { "" };
         let request = Request {
             key: &key,
-            caller: found.caller.get().map(String::as_str),
+            caller: caller.map(|(caller, _)| caller.as_str()),
+            authority: &[proof, header("origin"), header("sec-fetch-site"), flow.as_bytes()],
             client: &client,
             method: parts.method.as_str(),
             path: parts.uri.path(),
@@ -166,8 +180,9 @@ impl Keeper {
         if response.status().is_success() && claim.is_settled() {
             return response;
         }
+        let lasts = response.extensions().get().map(|GoodFor(lasts)| *lasts);
         let (response, answer) = read(response).await;
-        match idempotency::finish(&self.app.engine, claim, answer.as_ref()).await {
+        match idempotency::finish(&self.app.engine, claim, answer.as_ref(), lasts).await {
             Ok(true) => response,
             Ok(false) => ApiError::from(Error::conflict("somebody else has taken the claim over")).into_response(),
             Err(e) => {

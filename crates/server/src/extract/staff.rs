@@ -41,7 +41,7 @@ impl FromRequestParts<App> for Staff {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
         if let Some(key) = secret_key(&parts.headers) {
             let id = api_key::secret(&app.engine, &tenant, &key).await?.ok_or_else(Error::unauthenticated)?;
-            called_by(parts, &id);
+            called_by(parts, &id, None);
             return Ok(Self { id: id.to_string() });
         }
         let misplaced = bearer(&parts.headers).is_some_and(|token| token.starts_with("sk_"));

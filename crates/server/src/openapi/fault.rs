@@ -102,7 +102,7 @@ pub const KEY_MALFORMED: Fault = invalid(
 pub const TOO_LARGE_TO_KEEP: Fault = invalid(
     "too_large_to_keep",
     "The answer is too large to be kept for an Idempotency-Key; nothing was changed.",
-    "With an Idempotency-Key an answer may have at most 262144 bytes; ask for fewer fields",
+    "With an Idempotency-Key an answer may have at most 32768 bytes; ask for fewer fields",
 );
 pub const NO_EMAIL_ADDRESS: Fault = invalid("no_email_address", "A text is no e-mail address, or could pass for another.", "Invalid email address");
 pub const SHORT_PASSWORD: Fault =
@@ -269,7 +269,7 @@ pub const UNKNOWN_SESSION: Fault = fault(
 pub const CONFLICT: Fault = fault(
     Code::Conflict,
     "conflict",
-    "Other requests changed the same rows, three times in a row; or a request with this Idempotency-Key is being answered, or its answer held a token whose session has ended.",
+    "Other requests changed the same rows, three times in a row; or a request with this Idempotency-Key is being answered, or its answer held a token whose session has ended or a cookie that was replaced: then take a new key.",
     "The request conflicted with another request. You may retry the request with the provided Idempotency-Key.",
 );
 pub const EVENTS_GONE: Fault =
@@ -284,13 +284,13 @@ pub const EMAIL_TAKEN: Fault =
 pub const KEY_REUSED: Fault = fault(
     Code::Duplicate,
     "key_reused",
-    "The Idempotency-Key was sent with another body or query.",
+    "The Idempotency-Key was sent with another body, query, session, token or origin.",
     "The Idempotency-Key was sent with another request already",
 );
 pub const BUDGET_SPENT: Fault = fault(
     Code::TooManyRequests,
     "budget_spent",
-    "A budget of the client, the address, the customer or the store is spent.",
+    "A budget of the client, the address, the customer, the store or the Idempotency-Key is spent.",
     "Too many requests. Please try again later.",
 );
 

@@ -1,6 +1,6 @@
 //! Customers who come from a Medusa server: their passwords sign in, are kept anew, and nobody can tell by the clock who has one.
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use serde_json::json;
 use vestibule_engine::model::customer::{Change, Profile};
 use vestibule_engine::model::ids::{CustomerId, IdentityId};
@@ -89,6 +89,10 @@ each_db! {
         for address in classes {
             shop.sign_in(address, WRONG).await.expect_status(401);
         }
+        let has_a_login = &classes[1..];
+        for address in has_a_login {
+            shop.register(address, WRONG).await.expect_status(401);
+        }
         assert_eq!(held_back(app), 0, "there are none");
         imported(app, "acme", ann()).await;
         let refused = shop.sign_in(ADDRESS, WRONG).await.expect_status(401);
@@ -99,6 +103,13 @@ each_db! {
         }
         assert_same(&refused, &shop.sign_in(ADDRESS, &"z".repeat(1025)).await);
         assert_eq!(held_back(app), 1);
+        // Nor does a registration tell, of which a refusal says as much: that there is a login.
+        let taken = shop.register(ADDRESS, WRONG).await.expect_error(401, "Identity with email already exists");
+        assert_eq!(held_back(app), 1);
+        for (address, password) in has_a_login.iter().map(|address| (*address, WRONG)).chain([("own@example.com", PASSWORD)]) {
+            assert_same(&taken, &shop.register(address, password).await);
+            assert_eq!(held_back(app), 1, "{address}");
+        }
         // Whoever has the right password need not wait, nor anybody at another shop.
         shop.sign_in("own@example.com", PASSWORD).await.expect_status(200);
         app.globex().sign_in(ADDRESS, WRONG).await.expect_status(401);
@@ -124,6 +135,32 @@ each_db! {
             shop.sign_in(ADDRESS, OLD).await.expect_status(401);
             shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
             assert_eq!(app.rows(HASHES).await, ["$argon2id$"], "{round}");
+            app.take_all_mail().await;
+        }
+    }
+
+    async fn all_who_sign_in_first_at_once_come_in(app: TestApp) {
+        imported(app, "acme", ann()).await;
+        let shop = app.acme();
+        let answers = join_all((0..4).map(|_| shop.sign_in(ADDRESS, OLD))).await;
+        assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200; 4]);
+        assert_eq!(app.rows(HASHES).await, ["$argon2id$"]);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["4"]);
+    }
+
+    async fn a_password_is_changed_beside_the_first_sign_in(app: TestApp) {
+        imported(app, "acme", ann()).await;
+        let shop = app.acme();
+        let token = shop.sign_in(ADDRESS, OLD).await.expect_status(200).token();
+        let change = json!({"current_password": OLD, "password": NEW_PASSWORD});
+        for _ in 0..4 {
+            let hash: &'static str = medusa_hash(OLD).unwrap().leak();
+            execute(&app.engine, format!("UPDATE identities SET password_hash = '{hash}'").leak()).await.unwrap();
+            let request = shop.post("/auth/customer/emailpass/change-password").bearer(&token).json(&change).send();
+            let (_, changed) = join(shop.sign_in(ADDRESS, OLD), request).await;
+            changed.expect_status(200);
+            shop.sign_in(ADDRESS, OLD).await.expect_status(401);
+            shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
             app.take_all_mail().await;
         }
     }

@@ -413,7 +413,7 @@ each_db! {
         for (status, path, kind, body) in calls {
             let answer = shop.post(path).header("origin", origin).header("content-type", kind).body(body.to_owned()).send().await.expect_status(status);
             assert_eq!((answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials")), (origin, "true"), "{path}");
-            assert_eq!(answer.header("access-control-expose-headers"), "Idempotency-Key, Retry-After, WWW-Authenticate");
+            assert_eq!(answer.header("access-control-expose-headers"), "Idempotency-Key, Idempotency-Replayed, Retry-After, WWW-Authenticate");
             assert!(answer.headers.get_all("vary").iter().any(|v| v == "Origin"));
             assert_eq!((answer.header("x-content-type-options"), answer.header("cache-control")), ("nosniff", "no-store"));
         }

@@ -6,11 +6,11 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use vestibule_engine::error::Code;
+use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::customer::Profile;
 use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
-use vestibule_engine::ops;
-use vestibule_engine::ops::idempotency::Receipt;
+use vestibule_engine::ops::idempotency::{self, Claimed, Receipt, Request};
+use vestibule_engine::ops::{self, Client};
 use vestibule_engine::testing::execute;
 
 use crate::customer_import::{CUSTOMER, LOGIN, OLD, ann, imported};
@@ -19,21 +19,21 @@ use crate::support::at_rest::AtRest;
 use crate::support::client::{Answer, Shop, claims};
 use crate::support::each_db;
 
-const FORMER: &str = "the-former-secret-of-more-than-32-bytes";
-const PRESENT: &str = "the-present-secret-of-more-than-32-bytes";
+pub const FORMER: &str = "the-former-secret-of-more-than-32-bytes";
+pub const PRESENT: &str = "the-present-secret-of-more-than-32-bytes";
 
-fn list(settings: &mut TenantSettings) {
+pub fn list(settings: &mut TenantSettings) {
     settings.tokens.former_secrets = vec![Secret::new("another-former-secret-of-many-bytes"), Secret::new(FORMER)];
 }
 
-fn sign(secret: &str, claims: &Value) -> String {
+pub fn sign(secret: &str, claims: &Value) -> String {
     let message = [&json!({"alg": "HS256", "typ": "JWT"}), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 /// What Medusa 2.21.2 says of the imported customer.
-fn said(app: &TestApp) -> Value {
+pub fn said(app: &TestApp) -> Value {
     let now = app.clock.now().seconds();
     json!({"actor_id": CUSTOMER, "actor_type": "customer", "auth_identity_id": LOGIN, "auth_provider": "emailpass", "mfa_enabled": false,
         "mfa_challenge_completed_at": null, "app_metadata": {"customer_id": CUSTOMER}, "user_metadata": {}, "iat": now, "exp": now + 86_400})
@@ -109,6 +109,23 @@ each_db! {
         assert_eq!([refresh(&shop, &token).await.status, refresh(&shop, &token).await.status], [200, 429]);
         refresh(&shop, &new).await.expect_status(200);
         assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["3"]);
+    }
+
+    async fn its_session_and_cookie_begin_together_or_not_at_all(app: TestApp) {
+        let shop = moved(app).await;
+        let token = sign(FORMER, &said(app));
+        let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
+        let caller = ops::session::authenticate(&app.engine, &tenant, &token).await.unwrap().unwrap();
+        let client = Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None };
+        let request = Request { key: "k-1", caller: Some("ann"), client: &client, method: "POST", path: "/x", query: "", authority: &[], body: b"" };
+        let Claimed::Now(claim) = idempotency::claim(&app.engine, &tenant, &request).await.unwrap() else { panic!("nobody was here") };
+        let torn = Receipt::new(Some(claim), |_| Err(Error::new(Code::Unexpected, "torn")));
+        assert!(ops::session_cookie::give(&app.engine, &tenant, &caller, None, &torn).await.is_err());
+        assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["0"]);
+        // With a key it is one session, however often it is asked for.
+        let give = async || shop.post("/auth/session").bearer(&token).header("idempotency-key", "k-2").send().await.expect_status(200);
+        assert_eq!(give().await.header("set-cookie"), give().await.header("set-cookie"));
+        assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["1"]);
     }
 
     async fn it_gets_a_cookie_and_ends_with_the_sessions(app: TestApp) {

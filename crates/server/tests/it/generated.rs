@@ -171,10 +171,14 @@ fn the_links_of_pages_lead_somewhere() {
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|target| !target.starts_with("http")) {
             seen += 1;
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let place = root().join(&path).parent().unwrap().join(file);
+            let place = if file.is_empty() { root().join(&path) } else { root().join(&path).parent().unwrap().join(file) };
             assert!(place.exists(), "{path} links to {target}, which does not exist");
-            let headings =
-                || fs::read_to_string(&place).unwrap().lines().any(|l| l.starts_with('#') && l.to_lowercase().replace(' ', "-").ends_with(anchor));
+            let headings = || {
+                fs::read_to_string(&place)
+                    .unwrap()
+                    .lines()
+                    .any(|l| l.starts_with('#') && l.to_lowercase().replace(' ', "-").replace('\'', "").ends_with(anchor))
+            };
             assert!(anchor.is_empty() || headings(), "{path} links to {target}, which has no such heading");
         }
     }

@@ -1,6 +1,8 @@
 //! R142: `Idempotency-Key`. Whoever sends a request again gets the answer of the first, and there is one effect.
 
 mod lease;
+mod lifetime;
+mod proof;
 mod route;
 mod secrecy;
 
@@ -69,6 +71,8 @@ each_db! {
             let other = shop.post(&path).header(KEY, "k-1").json(&body).send().await.expect_error(422, OTHER);
             assert_eq!((&other.json()["type"], &other.json()["code"]), (&json!("duplicate_error"), &json!("invalid_request_error")));
         }
+        // Of the others no more is left than their number.
+        assert_eq!(execute(&app.engine, "UPDATE idempotency_keys SET mismatches = 0 WHERE mismatches = 2").await.unwrap(), 1);
         assert_eq!(app.database.everything().await.unwrap(), before);
         // Across a restart.
         app.restart(|_| {}).await;
@@ -119,8 +123,8 @@ each_db! {
         let (anns, bobs) = (add(&ann).await, add(&bob).await);
         assert_fresh(&bobs);
         assert_ne!(anns.json()["customer"]["id"], bobs.json()["customer"]["id"]);
-        // Whoever is the same caller with another token is not: a lost answer is asked for with what token there is.
-        let again = globex.sign_in("one@example.com", PASSWORD).await.token();
+        // Whoever is the same caller with another token of the session is not: a lost answer is asked for with what token there is.
+        let again = globex.post("/auth/token/refresh").bearer(&ann).send().await.token();
         assert_replay(&anns, &add(&again).await);
         // Nobody gets an answer without being let in.
         globex.post(ADDRESSES).header(KEY, "shared").json(&json!({"city": "Bremen"})).send().await.expect_status(401);
@@ -232,9 +236,6 @@ each_db! {
         app.settle().await;
         app.next_mail(ADDRESS).await;
         assert_in_flight(&sign_in().await, "k-1");
-        // The same caller in another session asks for the token of the ended one.
-        let other = shop.sign_in(ADDRESS, NEW_PASSWORD).await.token();
-        assert_in_flight(&refresh(&other).await, "k-1");
         execute(&app.engine, "DELETE FROM sessions").await.unwrap();
         assert_in_flight(&sign_in().await, "k-1");
     }
@@ -242,20 +243,30 @@ each_db! {
     async fn a_stranger_fills_no_disk_with_keys(app: TestApp) {
         let shop = app.acme();
         let first = register(&shop, "k-1", ADDRESS).await.expect_status(200);
-        for (limit, others) in [("keys_per_caller", 200), ("keys_per_tenant", 429)] {
-            let spend = match limit {
-                "keys_per_caller" => "UPDATE limits SET spent = 4000 WHERE name = 'keys_per_caller'",
-                _ => "UPDATE limits SET spent = 50000 WHERE name = 'keys_per_tenant'",
+        let token = first.token();
+        let refresh = async |key: &str| shop.post("/auth/token/refresh").bearer(&token).header(KEY, key).send().await;
+        let refreshed = refresh("k-1").await.expect_status(200);
+        let shut = [("keys_per_client", 600, true), ("public_keys_per_tenant", 20_000, true), ("keys_per_login", 256, false), ("keys_per_tenant", 100_000, false)];
+        for (limit, most, public) in shut {
+            let spend = async |spent: u32| {
+                let sql = format!("UPDATE limits SET spent = {spent} WHERE name = '{limit}'").leak();
+                assert_eq!(execute(&app.engine, sql).await.unwrap(), 1, "{limit}");
             };
-            execute(&app.engine, spend).await.unwrap();
-            let before = app.rows(KEYS).await;
-            let refused = register(&shop, limit, "bob@example.com").await.expect_status(429);
+            let (stranger, known) = if public { (429, 200) } else { (200, 429) };
+            spend(most).await;
+            let before = app.rows(KEYS).await[0].parse::<u32>().unwrap();
+            let answers = [register(&shop, limit, &format!("{limit}@example.com")).await.expect_status(stranger), refresh(limit).await.expect_status(known)];
+            let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
             assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
-            assert_eq!(app.rows(KEYS).await, before, "nothing is kept of it");
+            assert_eq!(app.rows(KEYS).await, [(before + 1).to_string()], "nothing is kept of it");
+            // What was answered is answered, and without a key everything goes on.
             assert_replay(&first, &register(&shop, "k-1", ADDRESS).await);
-            // Without a key everything goes on, and a caller has a budget of its own.
-            let token = shop.register(&format!("{limit}@example.com"), PASSWORD).await.expect_status(200).token();
-            shop.post("/auth/token/refresh").bearer(&token).header(KEY, "k-1").send().await.expect_status(others);
+            assert_replay(&refreshed, &refresh("k-1").await);
+            shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+            spend(most - 1).await;
+            let late = if public { register(&shop, limit, &format!("{limit}@example.com")).await } else { refresh(limit).await };
+            late.expect_status(200);
+            spend(0).await;
         }
         // Another shop has its own.
         register(&app.globex(), "k-1", ADDRESS).await.expect_status(200);
@@ -265,12 +276,12 @@ each_db! {
         let shop = app.acme();
         let token = customer(&shop, ADDRESS).await;
         let body = json!({"metadata": {"note": "x".repeat(4000)}});
-        for _ in 0..70 {
+        for _ in 0..10 {
             shop.post(&format!("{ADDRESSES}?fields=id")).bearer(&token).json(&body).send().await.expect_status(200);
         }
         let rename = async |path: &str, key: &str| shop.post(path).bearer(&token).header(KEY, key).json(&json!({"first_name": key})).send().await;
         let refused = rename("/store/customers/me", "k-1").await.expect_status(400);
-        assert_eq!(refused.json()["message"], "With an Idempotency-Key an answer may have at most 262144 bytes; ask for fewer fields");
+        assert_eq!(refused.json()["message"], "With an Idempotency-Key an answer may have at most 32768 bytes; ask for fewer fields");
         assert_replay(&refused, &rename("/store/customers/me", "k-1").await);
         assert_eq!(shop.me(&token).await.json()["customer"]["first_name"], Value::Null);
         rename("/store/customers/me?fields=id", "k-2").await.expect_status(200);

@@ -4,8 +4,11 @@ use http::Method;
 use serde_json::{Value, json};
 use vestibule::router::{MayCall, ROUTES, Route};
 use vestibule_engine::ops;
+use vestibule_engine::ops::customer_import::Imported;
 use vestibule_engine::provider::emailpass;
 
+use crate::customer_import::{ann, imported};
+use crate::former_secret::{FORMER, PRESENT, list, said, sign};
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key, secret_key};
 use crate::support::client::{Answer, Shop, basic, claims};
 use crate::support::each_db;
@@ -87,6 +90,7 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
 }
 
 const STRANGER: &str = "A page of this origin may not use the cookie to change anything";
+const OF_A_FORMER_SECRET: &str = "a customer with a token of a former secret";
 const KEY_AS_BEARER: &str = "a secret key in the wrong place";
 
 /// Whom a request shows itself as: who it is, and the `Authorization`.
@@ -123,6 +127,8 @@ impl Callers {
         let member = staff_signs_in.send().await.expect_status(200).token();
         let reset = app.reset_token(&acme, ADDRESS).await;
         let foreign_reset = app.reset_token(&globex, ADDRESS).await;
+        imported(app, "acme", Imported { email: emailpass::address("old@example.com").unwrap(), ..ann() }).await;
+        let (former, unlisted) = (sign(FORMER, &said(app)), sign(PRESENT, &said(app)));
         let bearer = |token: String| Some(format!("Bearer {token}"));
         Self(vec![
             ("nobody", None),
@@ -137,6 +143,8 @@ impl Callers {
             ("an expired token", bearer(expired)),
             ("a token whose session has ended", bearer(ended)),
             ("a deleted customer", bearer(deleted)),
+            (OF_A_FORMER_SECRET, bearer(former)),
+            ("a token of a secret that is not listed", bearer(unlisted)),
             ("a member of staff", bearer(member)),
             ("a secret key", Some(basic(&key.1))),
             (KEY_AS_BEARER, bearer(key.1)),
@@ -164,10 +172,13 @@ fn is_let_in(may_call: MayCall, caller: &str) -> bool {
         MayCall::ResetToken => caller == "a reset",
         // Whoever has a login here: staff, too.
         MayCall::Token | MayCall::Login => {
-            matches!(caller, "a login that calls itself staff" | "a member of staff" | "a login without a customer" | "a customer")
+            matches!(
+                caller,
+                "a login that calls itself staff" | "a member of staff" | "a login without a customer" | "a customer" | OF_A_FORMER_SECRET
+            )
         }
-        MayCall::CustomerLogin => matches!(caller, "a login without a customer" | "a customer"),
-        MayCall::Customer => caller == "a customer",
+        MayCall::CustomerLogin => matches!(caller, "a login without a customer" | "a customer" | OF_A_FORMER_SECRET),
+        MayCall::Customer => matches!(caller, "a customer" | OF_A_FORMER_SECRET),
         MayCall::Staff => matches!(caller, "a member of staff" | "a secret key"),
         MayCall::Cookie | MayCall::Development => false,
     }
@@ -178,8 +189,14 @@ fn signs_out(route: &Route) -> bool {
     route.path == "/auth/sessions/current"
 }
 
+/// As `signs_out`: a token of a former secret has no session that would be spared with the others.
+fn ends_itself(route: &Route, caller: &str) -> bool {
+    signs_out(route) && is_let_in(route.may_call, caller)
+        || caller == OF_A_FORMER_SECRET && (&route.method, route.path) == (&Method::DELETE, "/auth/sessions")
+}
+
 /// What a cookie opens is what a token opens, but for the two routes of which one is for each; and no page of a stranger's writes with it.
-async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, foreign: &str) {
+async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, nobodys: &[String]) {
     for route in ROUTES.iter().filter(|route| !signs_out(route)) {
         let (path, body) = request(route).unwrap();
         let ask = |cookie: &str, origin: Option<&str>| {
@@ -199,8 +216,9 @@ async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, foreign: &str) {
         if !by_cookie && route.may_call != MayCall::Token {
             continue;
         }
-        // Another shop's cookie is nothing here.
-        ask(foreign, None).await.expect_error(401, "Unauthorized");
+        for cookie in nobodys {
+            ask(cookie, None).await.expect_error(401, "Unauthorized");
+        }
         let stranger = ask(own, Some("https://evil.example")).await;
         match (by_cookie, route.method == Method::GET) {
             (false, _) => drop(stranger.expect_error(401, "Unauthorized")),
@@ -243,6 +261,7 @@ each_db! {
         app.restart(|config| {
             config.server.public_url = Some("https://id.example.com".parse().unwrap());
             config.tenants[0].limits.enabled = false;
+            list(&mut config.tenants[0]);
         }).await;
         let callers = Callers::of(app).await;
         let acme = app.acme();
@@ -254,13 +273,13 @@ each_db! {
             let to_nobody = ask(&shop, route, path, &body, None).await;
             for (caller, token) in &callers.0 {
                 // What opens a route is tried last of all, because it may be spent.
-                if route.may_call == MayCall::ResetToken && *caller == "a reset" || signs_out(route) && is_let_in(route.may_call, caller) {
+                if route.may_call == MayCall::ResetToken && *caller == "a reset" || ends_itself(route, caller) {
                     continue;
                 }
                 let answer = ask(&shop, route, path, &body, token.as_deref()).await;
                 assert_expected(route, caller, &answer, &to_nobody);
                 let changed = route.may_call == MayCall::Customer && route.method != Method::GET && answer.status == 200;
-                assert!(!changed || *caller == "a customer", "{} {} as {caller}", route.method, route.path);
+                assert!(!changed || matches!(*caller, "a customer" | OF_A_FORMER_SECRET), "{} {} as {caller}", route.method, route.path);
             }
             if matches!(route.may_call, MayCall::CustomerLogin | MayCall::Customer) {
                 // Without the shop's publishable key nobody gets as far as a token.
@@ -282,7 +301,15 @@ each_db! {
     async fn r54_r71_r116_a_cookie_opens_what_its_token_opens(app: TestApp) {
         let (acme, globex) = (app.acme(), app.globex());
         let (own, foreign) = (acme.cookie(&customer(&acme, ADDRESS).await).await, globex.cookie(&customer(&globex, ADDRESS).await).await);
-        with_cookies(app, &acme, &own, &foreign).await;
+        let (dan, eve) = (customer(&acme, "dan@example.com").await, customer(&acme, "eve@example.com").await);
+        let (deleted, ended) = (acme.cookie(&dan).await, acme.cookie(&eve).await);
+        for cookie in [&deleted, &ended] {
+            acme.get("/store/customers/me").cookie(cookie).send().await.expect_status(200);
+        }
+        let gone = format!("/admin/customers/{}", claims(&dan)["actor_id"].as_str().unwrap());
+        acme.call(Method::DELETE, &gone).header("authorization", &basic(&secret_key(app, "acme").await.1)).send().await.expect_status(200);
+        acme.call(Method::DELETE, "/auth/sessions/current").bearer(&eve).send().await.expect_status(200);
+        with_cookies(app, &acme, &own, &[foreign, deleted, ended]).await;
         // A member of the staff has a cookie as customers have.
         let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         ops::user::create(&app.engine, &tenant, &emailpass::address("staff@acme.example").unwrap(), PASSWORD).await.unwrap();

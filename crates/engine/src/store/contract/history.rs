@@ -377,7 +377,7 @@ impl Step {
             let claim = idempotency::Claim { id: name.as_bytes(), request: lease.as_bytes(), lease, lease_until: due_at, expires_at: ends_at };
             format!("{:?}", idempotency::claim(tx, tenant, claim).await?)
         } else {
-            format!("{:?}", idempotency::settle(tx, tenant, name.as_bytes(), lease, name.as_bytes(), None).await?)
+            format!("{:?}", idempotency::settle(tx, tenant, name.as_bytes(), lease, name.as_bytes(), None, ends_at).await?)
         })
     }
 }

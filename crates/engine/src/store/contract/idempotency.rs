@@ -10,6 +10,8 @@ each_db! {
     of_many_claims_exactly_one_wins
     r116_a_key_is_nothing_in_another_tenant
     a_claim_is_settled_once
+    an_answer_is_kept_no_longer_than_it_is_good
+    other_requests_are_counted_and_then_nothing_is_said
     a_lease_that_ran_out_is_taken_over_by_the_same_request_alone
     who_lost_the_lease_neither_settles_nor_releases
     of_a_settlement_and_a_takeover_exactly_one_wins
@@ -26,7 +28,8 @@ async fn claim(f: &Fixture, tenant: TenantId, request: &'static [u8], lease: &'s
 }
 
 async fn settle(f: &Fixture, tenant: TenantId, lease: &'static str, session: Option<SessionId>) -> bool {
-    commit!(f, |tx| idempotency::settle(tx, tenant, b"key", lease, b"sealed", session).await)
+    let until = f.clock.now().after(DAY);
+    commit!(f, |tx| idempotency::settle(tx, tenant, b"key", lease, b"sealed", session, until).await)
 }
 
 /// The answer, if there is one, of the key's row, if there is one.
@@ -67,7 +70,7 @@ async fn a_claim_is_settled_once(f: &Fixture) {
     assert!(!settle(f, acme, "a", None).await, "nothing is claimed");
     assert!(claim(f, acme, b"one", "a").await);
     let row = look!(f, |r| idempotency::find(r, acme, b"key").await).unwrap();
-    assert_eq!((row.request.as_slice(), row.lease_until, row.answer, row.session), (&b"one"[..], f.in_a_minute(), None, None));
+    assert_eq!((row.lease_until, row.answer, row.session, row.expires_at), (f.in_a_minute(), None, None, f.clock.now().after(DAY)));
     assert!(settle(f, acme, "a", Some(session)).await);
     assert!(!settle(f, acme, "a", None).await, "there is an answer");
     let row = look!(f, |r| idempotency::find(r, acme, b"key").await).unwrap();
@@ -76,6 +79,41 @@ async fn a_claim_is_settled_once(f: &Fixture) {
     assert!(answer(f, acme).await.flatten().is_some(), "what is answered is not let go");
     f.clock.advance(ALMOST + SECOND);
     assert!(!claim(f, acme, b"one", "b").await, "nor claimed again when the lease has run out");
+}
+
+async fn an_answer_is_kept_no_longer_than_it_is_good(f: &Fixture) {
+    let acme = f.acme;
+    for (until, kept) in [(SECOND, SECOND), (DAY * 2, DAY)] {
+        assert!(claim(f, acme, b"one", "a").await);
+        let until = f.clock.now().after(until);
+        assert!(commit!(f, |tx| idempotency::settle(tx, acme, b"key", "a", b"sealed", None, until).await));
+        f.clock.advance(kept.checked_sub(Duration::from_micros(1)).unwrap());
+        assert!(answer(f, acme).await.is_some());
+        f.clock.advance(Duration::from_micros(1));
+        assert_eq!(answer(f, acme).await, None);
+    }
+}
+
+async fn compare(f: &Fixture, tenant: TenantId, request: &'static [u8]) -> Option<bool> {
+    commit!(f, |tx| idempotency::compare(tx, tenant, b"key", request, 2).await)
+}
+
+async fn other_requests_are_counted_and_then_nothing_is_said(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    assert_eq!(compare(f, acme, b"one").await, None, "nothing is claimed");
+    assert!(claim(f, acme, b"one", "a").await && claim(f, other, b"two", "a").await);
+    for _ in 0..3 {
+        assert_eq!(compare(f, acme, b"one").await, Some(true));
+    }
+    let said = f.race(move |tx| Box::pin(idempotency::compare(tx, acme, b"key", b"two", 2))).await;
+    assert_eq!(said.iter().filter(|said| **said == Some(false)).count(), 2);
+    assert!(said.iter().all(|said| *said != Some(true)));
+    assert_eq!((compare(f, acme, b"one").await, compare(f, other, b"two").await), (None, Some(true)));
+    // As good as new for whoever claims it after its end.
+    f.clock.advance(DAY);
+    assert_eq!(compare(f, other, b"two").await, None);
+    assert!(claim(f, acme, b"two", "b").await);
+    assert_eq!(compare(f, acme, b"two").await, Some(true));
 }
 
 async fn a_lease_that_ran_out_is_taken_over_by_the_same_request_alone(f: &Fixture) {
@@ -121,7 +159,8 @@ async fn an_expired_key_is_new_for_any_request(f: &Fixture) {
     assert_eq!(answer(f, acme).await, None);
     assert!(claim(f, acme, b"two", "b").await);
     let row = look!(f, |r| idempotency::find(r, acme, b"key").await).unwrap();
-    assert_eq!((row.request.as_slice(), row.answer, row.session), (&b"two"[..], None, None));
+    assert_eq!((row.answer, row.session), (None, None));
+    assert_eq!(compare(f, acme, b"two").await, Some(true));
 }
 
 async fn a_sweep_takes_what_has_expired(f: &Fixture) {

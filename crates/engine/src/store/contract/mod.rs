@@ -55,6 +55,7 @@ mod identity;
 mod job;
 mod limit;
 mod password_reset;
+mod plans;
 mod postgres_faults;
 mod sequence;
 mod session;

@@ -21,8 +21,8 @@ No answer holds SQL, the text of an exception or a secret; the log has these.
 - **409** carries the `Idempotency-Key` to retry with: the caller's own, or a new one.
 - What is answered to an `Idempotency-Key` before has `Idempotency-Replayed: true`.
 - **429 and 503** carry `Retry-After` in seconds.
-- Under `/store`, `/auth` and `/admin` errors carry the CORS headers of the shop, and a script may read `Idempotency-Key`, `Retry-After` and
-  `WWW-Authenticate`.
+- Under `/store`, `/auth` and `/admin` errors carry the CORS headers of the shop, and a script may read `Idempotency-Key`,
+  `Idempotency-Replayed`, `Retry-After` and `WWW-Authenticate`.
 - Order, as a rule: body, host, actor type and provider or publishable key, token, fields of the body, query.
 
 ## Kinds

@@ -125,7 +125,7 @@ pub const TRIGGERS: &[Trigger] = &[
         r#"{"type":"invalid_data","message":"A customer can have at most 200 addresses"}"#).before(Before::AddressesFull),
     row(400, Code::InvalidData, "The answer is too large to be kept for an Idempotency-Key; nothing was changed", "`/store/customers/me` and below",
         "POST /store/customers/me\nidempotency-key: large\nauthorization: Bearer {customer}\n\n{}",
-        r#"{"type":"invalid_data","message":"With an Idempotency-Key an answer may have at most 262144 bytes; ask for fewer fields"}"#).before(Before::ProfileLarge),
+        r#"{"type":"invalid_data","message":"With an Idempotency-Key an answer may have at most 32768 bytes; ask for fewer fields"}"#).before(Before::ProfileLarge),
     row(400, Code::InvalidData, "The Idempotency-Key is empty, longer than 255 characters, or not of visible ASCII", KEYED,
         "POST /auth/customer/emailpass\nidempotency-key: a b\n\n{}",
         r#"{"type":"invalid_data","message":"The Idempotency-Key must be 1 to 255 visible ASCII characters"}"#),
@@ -300,7 +300,7 @@ pub const TRIGGERS: &[Trigger] = &[
         "POST /store/customers/me\nidempotency-key: of-the-caller\nauthorization: Bearer {customer}\n\n{}",
         r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
         .before(Before::Conflict).headers(&[("Idempotency-Key", "of-the-caller")]),
-    row(409, Code::Conflict, "A request with this Idempotency-Key is being answered, or its answer held a token whose session has ended", KEYED,
+    row(409, Code::Conflict, "A request with this Idempotency-Key is being answered, or its answer held a token whose session has ended or a cookie that was replaced: then take a new key", KEYED,
         "POST /store/customers/me\nidempotency-key: in-flight\nauthorization: Bearer {customer}\n\n{\"role\":\"admin\"}",
         r#"{"code":"unknown_error","type":"QueryRunnerAlreadyReleasedError","message":"The request conflicted with another request. You may retry the request with the provided Idempotency-Key."}"#)
         .before(Before::KeyInFlight).headers(&[("Idempotency-Key", "in-flight")]),
@@ -319,10 +319,10 @@ pub const TRIGGERS: &[Trigger] = &[
     row(422, Code::Duplicate, "Another customer has the address", CUSTOMERS,
         "POST /store/customers\nhost: globex.api.example.com\nx-publishable-api-key: {globex key}\nauthorization: Bearer {second}\n\n{\"email\":\"ann@example.com\"}",
         r#"{"code":"invalid_request_error","type":"duplicate_error","message":"Customer with this email already has an account"}"#),
-    row(422, Code::Duplicate, "The Idempotency-Key was sent with another body or query", KEYED,
+    row(422, Code::Duplicate, "The Idempotency-Key was sent with another body, query, session, token or origin", KEYED,
         "POST /store/customers/me\nidempotency-key: used\nauthorization: Bearer {customer}\n\n{}",
         r#"{"code":"invalid_request_error","type":"duplicate_error","message":"The Idempotency-Key was sent with another request already"}"#).before(Before::KeyUsed),
-    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer; new Idempotency-Keys of a caller or a shop. The address need not exist", "`/auth/*`, `POST /store/customers`, `POST /store/customers/me`, writes to `/store/customers/me/addresses`",
+    row(429, Code::TooManyRequests, "A budget is spent: failed sign-ins of an address; sign-ins, registrations or resets of a client; sign-ins or registrations of a shop; changes of a customer; new Idempotency-Keys of a caller or a shop; other requests with one Idempotency-Key. The address need not exist", "`/auth/*`, `POST /store/customers`, `POST /store/customers/me`, writes to `/store/customers/me/addresses`",
         "POST /auth/customer/emailpass\n\n{\"email\":\"spent@example.com\",\"password\":\"a-Wrong-pass-1\"}",
         r#"{"type":"too_many_requests","message":"Too many requests. Please try again later."}"#)
         .before(Before::GuessesSpent).headers(&[("Retry-After", "901")]),

@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 async fn claimed(app: &TestApp, tenant: &Arc<Tenant>) -> Claimed {
     let client = Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None };
-    let request = Request { key: "k-1", caller: Some("ann"), client: &client, method: "POST", path: "/x", query: "", body: b"{}" };
+    let request = Request { key: "k-1", caller: Some("ann"), client: &client, method: "POST", path: "/x", query: "", authority: &[], body: b"{}" };
     claim(&app.engine, tenant, &request).await.unwrap()
 }
 
@@ -89,15 +89,15 @@ each_db! {
         assert_eq!(rename(app, &tenant, id, &old, "Old").await, Err(Code::Conflict));
         assert_eq!(name(app).await, [" 0"]);
         // Nor does it let go of what is not its own, or say how it ended.
-        assert!(finish(&app.engine, &old, None).await.unwrap());
+        assert!(finish(&app.engine, &old, None, None).await.unwrap());
         let refusal = Kept { status: 400, content_type: "text/plain".into(), cookie: None, body: "no".into() };
-        assert!(!finish(&app.engine, &old, Some(&refusal)).await.unwrap());
+        assert!(!finish(&app.engine, &old, Some(&refusal), None).await.unwrap());
         assert_eq!(rename(app, &tenant, id, &new, "New").await, Ok(()));
         assert_eq!(rename(app, &tenant, id, &old, "Old").await, Err(Code::Conflict));
         assert_eq!(rename(app, &tenant, id, &new, "Twice").await, Err(Code::Conflict));
         assert_eq!((name(app).await, before(claimed(app, &tenant).await)), (vec!["New 1".to_owned()], "New".to_owned()));
         // A worker that is only slow keeps what nobody took.
-        let slow = Request { key: "k-2", caller: Some("ann"), client: &Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None }, method: "POST", path: "/x", query: "", body: b"{}" };
+        let slow = Request { key: "k-2", caller: Some("ann"), client: &Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None }, method: "POST", path: "/x", query: "", authority: &[], body: b"{}" };
         let slow = now(claim(&app.engine, &tenant, &slow).await.unwrap());
         app.clock.advance(ALMOST + SECOND);
         assert_eq!(rename(app, &tenant, id, &slow, "Slow").await, Ok(()));
@@ -114,7 +114,7 @@ each_db! {
         assert_eq!(rename(app, &tenant, id, &first, "Ann").await, Err(Code::Busy));
         app.engine.faults().arm(Fault::CommitLost, 0);
         // Nobody knows whether it is done; whoever asks again with the key gets it done, once.
-        assert!(finish(&app.engine, &first, None).await.unwrap());
+        assert!(finish(&app.engine, &first, None, None).await.unwrap());
         if let Claimed::Now(second) = claimed(app, &tenant).await {
             assert_eq!(rename(app, &tenant, id, &second, "Ann").await, Ok(()));
         }

@@ -39,7 +39,8 @@ each_db! {
         let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let client = Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None };
         let body = credentials(ADDRESS, PASSWORD).to_string();
-        let with = |key: &'static str| Request { key, caller: None, client: &client, method: "POST", path: REGISTER, query: "", body: body.as_bytes() };
+        let nothing = [b"".as_slice(); 4];
+        let with = |key: &'static str| Request { key, caller: None, client: &client, method: "POST", path: REGISTER, query: "", authority: &nothing, body: body.as_bytes() };
         assert!(matches!(claim(&app.engine, &tenant, &with("k-1")).await, Ok(Claimed::Before(_))));
         // Whoever can write the database, and puts the answer where their own key looks for it, has nothing.
         assert!(matches!(claim(&app.engine, &tenant, &with("k-2")).await, Ok(Claimed::Now(_))));

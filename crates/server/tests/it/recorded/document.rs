@@ -34,7 +34,7 @@ Its tokens are signed with HS256. The secret is a longer one than the recorded o
 - A **401** whose message is exactly `Unauthorized` is plain text unless `Accept` names JSON, varies by `Accept`, and names `Bearer` in `WWW-Authenticate`.
 - A **404** for a path or a method that does not exist is JSON, not a page.
 - Refusals of a body, and 404s under `/store`, `/auth` and `/admin`, carry the CORS headers, so that a script can read them.
-- Scripts may read `Idempotency-Key`, `Retry-After` and `WWW-Authenticate`.
+- Scripts may read `Idempotency-Key`, `Idempotency-Replayed`, `Retry-After` and `WWW-Authenticate`.
 - A `POST` heeds its `Idempotency-Key`, which Medusa does not read; see [api.md](api.md#sending-again).
 - A token has the recorded claims, and `iss`, `aud`, `jti` and `sid`. It needs its `exp`, and is good with the shop's own algorithm alone.
 - The cookie of a session is `__Host-vestibule`, and lives as long as the session. Signing out ends the session with its tokens, so the replay signs in anew after it.
