@@ -17,7 +17,7 @@ pub use crate::store::delivery::{DeliveryRow, Ending};
 /// The state of a delivery that is not done.
 pub const WAITING: &str = "waiting";
 /// How many one transaction makes due again.
-const BATCH: u64 = 500;
+const BATCH: usize = 500;
 
 /// What a list is of. All that is absent means all.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +76,7 @@ pub async fn show(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<De
 /// # Errors
 /// `NotFound` if the tenant has none of this id, `NotAllowed` with the reason if it is not dead.
 pub async fn retry(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<()> {
-    if retry_batch(engine, tenant, Filter::one(id).which()).await? == 1 {
+    if !retry_batch(engine, tenant, Filter::one(id).which()).await?.is_empty() {
         return Ok(());
     }
     let found = show(engine, tenant, id).await?;
@@ -93,17 +93,17 @@ pub async fn retry(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<(
 
 /// Has all that `filter` covers and that were given up tried again; how many. Its state means nothing here.
 pub async fn retry_all(engine: &Engine, tenant: &Tenant, filter: &Filter) -> Result<u64> {
-    let mut all = 0;
+    let (mut all, mut which) = (0, filter.which());
     loop {
-        let retried = retry_batch(engine, tenant, filter.which()).await?;
-        all += retried;
-        if retried < BATCH {
-            return Ok(all);
-        }
+        let retried = retry_batch(engine, tenant, which.clone()).await?;
+        all += u64::try_from(retried.len()).unwrap_or(u64::MAX);
+        // On behind the last: one that has failed again meanwhile is not retried once more.
+        let Some(last) = retried.iter().max().filter(|_| retried.len() == BATCH) else { return Ok(all) };
+        which.from = DeliveryId(Ulid(last.0.0.saturating_add(1)));
     }
 }
 
-async fn retry_batch(engine: &Engine, tenant: &Tenant, which: Which) -> Result<u64> {
+async fn retry_batch(engine: &Engine, tenant: &Tenant, which: Which) -> Result<Vec<DeliveryId>> {
     let (tenant, most) = (tenant.id, i64::try_from(BATCH).unwrap_or(i64::MAX));
     let retried = engine.db.write(move |tx| {
         let which = which.clone();

@@ -38,7 +38,7 @@ statements! {
             AND ($5 = '' OR EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = $1 AND e.id = d.event_id AND e.name = $5))
             AND d.created_at BETWEEN $6 AND $7 ORDER BY d.id LIMIT $8)
         UPDATE deliveries SET state = 'waiting', due_at = $9, begun_at = $9, attempts = 0, done_at = NULL
-        WHERE tenant_id = $1 AND state = 'dead' AND id IN (SELECT id FROM dead)";
+        WHERE tenant_id = $1 AND state = 'dead' AND id IN (SELECT id FROM dead) RETURNING id";
     // `state <> 'waiting'` says to SQLite that the index of what is done may be used.
     SWEEP = "DELETE FROM deliveries WHERE tenant_id = $1 AND id IN (
         SELECT id FROM deliveries WHERE tenant_id = $1 AND state = $2 AND state <> 'waiting' AND done_at < $3 ORDER BY done_at, id LIMIT 500)";
@@ -229,13 +229,14 @@ pub async fn list(reader: &mut Reader, tenant: TenantId, which: &Which, most: i6
     reader.all(LIST, &values).await
 }
 
-/// Makes those of them that are dead due again, as if they were new, at most `most`; how many.
+/// Makes those of them that are dead due again, as if they were new, at most `most`; which, in any order.
 /// One guarded update: what was delivered meanwhile, or is retried by somebody else at the same time, is not touched.
-pub async fn retry(tx: &mut Tx, tenant: TenantId, which: &Which, most: i64) -> Result<u64> {
+pub async fn retry(tx: &mut Tx, tenant: TenantId, which: &Which, most: i64) -> Result<Vec<DeliveryId>> {
     let now = tx.now();
     let Which { from, to, since, until, subscriber, event, .. } = which.clone();
     let values = [tenant.into(), from.into(), to.into(), subscriber.into(), event.into(), since.into(), until.into(), most.into(), now.into()];
-    tx.exec(RETRY, &values).await
+    let retried = tx.returning_all::<(String,)>(RETRY, &values).await?;
+    Ok(retried.into_iter().filter_map(|(id,)| id.parse().ok()).collect())
 }
 
 /// Deletes deliveries that ended before `done`, and dead ones that were given up before `dead`, a batch of each ending.

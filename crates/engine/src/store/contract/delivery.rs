@@ -268,7 +268,7 @@ async fn only_the_dead_are_retried(f: &Fixture) {
         ended.push(end(f, Channel::Mail, ending).await);
     }
     let before = list(f, acme, ANY).await;
-    assert_eq!(commit!(f, |tx| delivery::retry(tx, other, &ANY, 9).await), 0);
+    assert_eq!(commit!(f, |tx| delivery::retry(tx, other, &ANY, 9).await), []);
     for nothing in [
         Which { to: ended[2], ..ANY },
         Which { subscriber: "webhook:1".into(), ..ANY },
@@ -277,12 +277,12 @@ async fn only_the_dead_are_retried(f: &Fixture) {
         Which { since: f.clock.now().after(SECOND), ..ANY },
     ] {
         let nothing: &'static Which = Box::leak(Box::new(nothing));
-        assert_eq!(commit!(f, |tx| delivery::retry(tx, acme, nothing, 9).await), 0, "{nothing:?}");
+        assert_eq!(commit!(f, |tx| delivery::retry(tx, acme, nothing, 9).await), [], "{nothing:?}");
     }
     assert_eq!(list(f, acme, ANY).await, before);
     f.clock.advance(MINUTE);
     let named: &'static Which = Box::leak(Box::new(Which { from: ended[3], subscriber: "mail".into(), event: "customer.created", ..ANY }));
-    assert_eq!(commit!(f, |tx| delivery::retry(tx, acme, named, 2).await), 2, "so many at most");
+    assert_eq!(commit!(f, |tx| delivery::retry(tx, acme, named, 2).await).len(), 2, "so many at most");
     let states = list(f, acme, Which { subscriber: "mail".into(), ..ANY }).await;
     let states: Vec<_> = states.iter().rev().map(|row| (row.state.as_str(), row.attempts, row.done_at.is_some())).collect();
     assert_eq!(states[..3], [("delivered", 1, true), ("superseded", 1, true), ("expired", 1, true)]);
@@ -296,7 +296,7 @@ async fn of_many_who_retry_one_does(f: &Fixture) {
     end(f, Channel::Mail, Ending::Dead).await;
     let (acme, all): (_, &'static Which) = (f.acme, Box::leak(Box::new(ANY)));
     let won = f.race(move |tx| Box::pin(delivery::retry(tx, acme, all, 9))).await;
-    assert_eq!((won.len(), won.iter().sum::<u64>()), (RACERS, 1));
+    assert_eq!((won.len(), won.iter().map(Vec::len).sum::<usize>()), (RACERS, 1));
 }
 
 async fn a_sweep_leaves_the_dead_longer(f: &Fixture) {
