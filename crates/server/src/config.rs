@@ -4,15 +4,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use vestibule_engine::config::Config;
 use vestibule_engine::crypto::keyring::MasterKey;
 use vestibule_engine::model::event::EventName;
 use vestibule_engine::model::locale::is_locale;
 use vestibule_engine::model::tenant::{Algorithm, SameSite, Secret, TenantSettings, is_slug, well_known_secrets};
-use vestibule_engine::notify;
+use vestibule_engine::notify::{self, standard_webhooks};
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
 use vestibule_engine::ops::{callback, event};
 
@@ -289,11 +287,7 @@ fn webhook_findings(tenant: &TenantSettings, wrong: &mut impl FnMut(String)) {
     let mut urls = HashSet::new();
     for hook in &tenant.webhooks {
         for (name, secret) in [("secret", Some(&hook.secret)), ("former_secret", hook.former_secret.as_ref())] {
-            let is_good = |secret: &Secret| {
-                let key = secret.expose().strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-                key.is_some_and(|key| (24..=64).contains(&key.len()))
-            };
-            if !secret.is_none_or(is_good) {
+            if secret.is_some_and(|secret| standard_webhooks::check(secret.expose()).is_err()) {
                 wrong(format!("webhooks: the {name} of {} must be whsec_ and 24 to 64 bytes in base64", hook.url));
             }
         }

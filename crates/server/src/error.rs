@@ -110,6 +110,12 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// What a caller sent, as an answer may repeat it: a long text need not come back whole, and nobody's terminal should get commands.
+#[must_use]
+pub fn echo(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
 /// What every 401 carries.
 pub fn challenge(response: &mut Response, message: &str) {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
+use crate::model::email::Email;
 use crate::model::ids::CustomerId;
 use crate::model::time::Timestamp;
 
@@ -110,6 +111,24 @@ impl Profile {
 }
 
 impl Customer {
+    /// A customer with an account of which no more than its address is known yet.
+    #[must_use]
+    pub fn with_account(id: CustomerId, email: &Email, now: Timestamp) -> Self {
+        Self {
+            id,
+            email: Some(email.as_written().to_owned()),
+            company_name: None,
+            first_name: None,
+            last_name: None,
+            phone: None,
+            metadata: None,
+            has_account: true,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        }
+    }
+
     /// Whether the metadata is more than a customer may keep.
     #[must_use]
     pub fn metadata_is_too_big(&self) -> bool {

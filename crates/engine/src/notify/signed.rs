@@ -54,13 +54,8 @@ impl Signed {
             "metadata": {"tenant": self.tenant},
         });
         let body = body.to_string().into_bytes();
-        let signature = standard_webhooks::sign(self.receiver.secret.expose(), id, now.seconds(), &body).map_err(SendFailure::GiveUp)?;
-        let headers = [
-            ("content-type", "application/json".to_owned()),
-            ("webhook-id", id.clone()),
-            ("webhook-timestamp", now.seconds().to_string()),
-            ("webhook-signature", signature),
-        ];
+        let secret = self.receiver.secret.expose();
+        let headers = standard_webhooks::headers([secret], id, now.seconds(), &body).map_err(SendFailure::GiveUp)?;
         verdict(self.http.post(&self.receiver.url, &headers, body, TIMEOUT).await)
     }
 }

@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 const PREFIX: &str = "whsec_";
 
 /// The value of `webhook-signature` for one secret: `v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64.
-/// During a rotation the signatures of both secrets are sent, parted by a space.
 ///
 /// # Errors
 /// If `secret` is not `whsec_` and 24 to 64 bytes in base64, or `id` holds a dot. The text does not repeat the secret.
@@ -22,6 +21,28 @@ pub fn sign(secret: &str, id: &str, timestamp: i64, body: &[u8]) -> Result<Strin
     context.update(format!("{id}.{timestamp}.").as_bytes());
     context.update(body);
     Ok(format!("v1,{}", STANDARD.encode(context.sign())))
+}
+
+/// What a call carries besides its body: the headers with its id, its time and a signature by each of `secrets`. In a rotation there are two.
+///
+/// # Errors
+/// As `sign`.
+pub fn headers<'s>(secrets: impl IntoIterator<Item = &'s str>, id: &str, timestamp: i64, body: &[u8]) -> Result<[(&'static str, String); 4], String> {
+    let signatures = secrets.into_iter().map(|secret| sign(secret, id, timestamp, body)).collect::<Result<Vec<_>, _>>()?;
+    Ok([
+        ("content-type", "application/json".to_owned()),
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", signatures.join(" ")),
+    ])
+}
+
+/// Judges a secret without signing anything.
+///
+/// # Errors
+/// As `sign`.
+pub fn check(secret: &str) -> Result<(), String> {
+    key(secret).map(drop)
 }
 
 fn key(secret: &str) -> Result<Zeroizing<Vec<u8>>, String> {

@@ -57,19 +57,7 @@ pub async fn create(
     let email = emailpass::address(email.or(told).ok_or_else(|| Error::invalid("Email is required to create a customer"))?)?;
     let now = engine.clock.now();
     let id = CustomerId(engine.rng.ulid(now));
-    let mut customer = Customer {
-        id,
-        email: Some(email.as_written().to_owned()),
-        company_name: None,
-        first_name: None,
-        last_name: None,
-        phone: None,
-        metadata: None,
-        has_account: true,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    };
+    let mut customer = Customer::with_account(id, &email, now);
     customer.apply(profile.or_told(&login.user_metadata));
     let planned = event::plan(engine, tenant, EventName::CustomerCreated, id_data(id), None);
     let input = Arc::new((tenant.clone(), caller.clone(), email, customer, planned, receipt.clone()));

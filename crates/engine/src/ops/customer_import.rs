@@ -85,19 +85,7 @@ fn draft(engine: &Engine, imported: Imported) -> (Identity, Customer, Email) {
         user_metadata: Map::new(),
         created_at: now,
     };
-    let mut customer = Customer {
-        id,
-        email: Some(login.address.clone()),
-        company_name: None,
-        first_name: None,
-        last_name: None,
-        phone: None,
-        metadata: None,
-        has_account: true,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    };
+    let mut customer = Customer::with_account(id, &email, now);
     customer.apply(profile);
     (login, customer, email)
 }

@@ -66,8 +66,7 @@ pub async fn list(engine: &Engine, tenant: &Tenant, filter: &Filter, most: i64) 
 /// # Errors
 /// `NotFound` if the tenant has none of this id.
 pub async fn show(engine: &Engine, tenant: &Tenant, id: DeliveryId) -> Result<DeliveryRow> {
-    let (tenant, which) = (tenant.id, Filter::one(id).which());
-    let found = engine.db.read(move |reader| Box::pin(async move { store::delivery::list(reader, tenant, &which, 1).await })).await?;
+    let found = list(engine, tenant, &Filter::one(id), 1).await?;
     found.into_iter().next().ok_or_else(|| Error::new(Code::NotFound, format!("Delivery with id: {id} was not found")))
 }
 

@@ -11,8 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::model::event::{Event, EventName, NumberedEvent};
 use crate::model::ids::{DeliveryId, EventId};
 use crate::model::tenant::{Message, Tenant, TenantSettings, Webhook};
+use crate::store::delivery::DeliveryRow;
 use crate::store::event::Range;
-pub use crate::store::event::Told;
 use crate::store::{self, Tx};
 
 /// The subscriber id of the built-in mailer.
@@ -153,14 +153,14 @@ pub async fn list(engine: &Engine, tenant: &Tenant, wanted: &Wanted) -> Result<P
 }
 
 /// An event, and what became of its deliveries. `None`: the tenant has no such event.
-pub async fn show(engine: &Engine, tenant: &Tenant, id: EventId) -> Result<Option<(NumberedEvent, Vec<Told>)>> {
+pub async fn show(engine: &Engine, tenant: &Tenant, id: EventId) -> Result<Option<(NumberedEvent, Vec<DeliveryRow>)>> {
     let tenant = tenant.id;
     engine
         .db
         .read(move |reader| {
             Box::pin(async move {
                 let Some(event) = store::event::numbered(reader, tenant, id).await? else { return Ok(None) };
-                Ok(Some((event, store::event::told(reader, tenant, id).await?)))
+                Ok(Some((event, store::delivery::of_event(reader, tenant, id).await?)))
             })
         })
         .await
@@ -219,7 +219,7 @@ async fn make_deliveries(engine: &Engine, tenant: &Tenant, subscriber: &str, eve
                 store::sequence::lock(tx, *tenant).await?;
                 let mut made = 0;
                 for (id, event) in drawn {
-                    made += u64::from(store::event::replay(tx, *tenant, *id, *event, subscriber).await?);
+                    made += u64::from(store::delivery::replay(tx, *tenant, *id, *event, subscriber).await?);
                 }
                 Ok(made)
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Code, Error, Result};
-use crate::limits::{Failures, Limit, client_subject, ticket};
+use crate::limits::Failures;
 use crate::model::event::EventName;
 use crate::model::identity::Identity;
 use crate::model::password;
@@ -39,8 +39,7 @@ pub async fn change(
     }
     registration::check_password(tenant, login.key.entity_id.split('@').next().unwrap_or_default(), secret)?;
     let failures = Failures::at(engine, tenant, &login.key);
-    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
-    let mut login = sign_in::admit(engine, tenant, tickets, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
+    let mut login = sign_in::admit(engine, tenant, client, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
     // One that is too long can be nobody's.
     let too_long = current.len() > password::MAX_BYTES;
     let candidate = if too_long { "" } else { current };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Error, Result};
-use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, client_subject, ticket};
 use crate::model::email::Email;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::password;
@@ -36,8 +36,7 @@ pub async fn sign_in(
 ) -> Result<String> {
     let key = emailpass::key(actor, email);
     let failures = Failures::at(engine, tenant, &key);
-    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
-    let mut login = admit(engine, tenant, tickets, failures.clone(), key).await?;
+    let mut login = admit(engine, tenant, client, failures.clone(), key).await?;
     // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
     for _ in 0..2 {
         match attempt(engine, tenant, client, login, secret, &failures, receipt).await? {
@@ -99,19 +98,13 @@ pub(super) async fn hold_back(engine: &Engine, tenant: &Tenant, began: Instant) 
 }
 
 /// Counts the try and reads the login, in one transaction.
-pub(super) async fn admit(
-    engine: &Engine,
-    tenant: &Arc<Tenant>,
-    tickets: [Ticket; 2],
-    failures: Failures,
-    key: IdentityKey,
-) -> Result<Option<Identity>> {
+pub(super) async fn admit(engine: &Engine, tenant: &Arc<Tenant>, client: &Client, failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
         return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
     }
-    let tenant = tenant.clone();
-    let input = Arc::new((tenant, tickets, failures, key));
+    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
+    let input = Arc::new((tenant.clone(), tickets, failures, key));
     engine
         .db
         .write(move |tx| {

@@ -8,8 +8,9 @@ use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, EventId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
-use crate::ops::event::{MAILER, Told};
+use crate::ops::event::MAILER;
 use crate::provider::emailpass;
+use crate::store::delivery::DeliveryRow;
 use crate::store::password_reset::ResetRow;
 use crate::store::{self, Reader};
 
@@ -73,7 +74,7 @@ impl What {
         }
     }
 
-    fn of_state(told: &Told) -> Option<Self> {
+    fn of_state(told: &DeliveryRow) -> Option<Self> {
         match told.state.as_str() {
             "delivered" => Some(Self::Delivered),
             "superseded" => Some(Self::Superseded),
@@ -153,14 +154,14 @@ async fn of_login(reader: &mut Reader, tenant: TenantId, login: &Identity) -> Re
 #[derive(Debug)]
 struct Issued {
     at: Timestamp,
-    told: Vec<Told>,
+    told: Vec<DeliveryRow>,
 }
 
 async fn timeline(reader: &mut Reader, tenant: TenantId, logins: &[Identity], mut events: Vec<NumberedEvent>) -> Result<Timeline> {
     events.sort_by_key(|found| (found.event.created_at, found.number.unwrap_or(i64::MAX), found.event.id));
     let (mut steps, mut newest) = (Vec::new(), None);
     for found in events {
-        let told = store::event::told(reader, tenant, found.event.id).await?;
+        let told = store::delivery::of_event(reader, tenant, found.event.id).await?;
         let reset = match &found.event.secret_ref {
             Some(jti) => store::password_reset::find(reader, tenant, jti).await?,
             None => None,
@@ -179,7 +180,7 @@ async fn timeline(reader: &mut Reader, tenant: TenantId, logins: &[Identity], mu
     Ok(Timeline { steps, last_reset: sentence(!logins.is_empty(), refused_at, newest.as_ref()) })
 }
 
-fn of_event(NumberedEvent { event, number }: &NumberedEvent, reset: Option<&ResetRow>, told: &[Told]) -> Vec<Step> {
+fn of_event(NumberedEvent { event, number }: &NumberedEvent, reset: Option<&ResetRow>, told: &[DeliveryRow]) -> Vec<Step> {
     let step = |at, what| Step { at, what, event: event.id, name: event.name, number: *number, subscriber: None, answer: None };
     let mut steps = Vec::new();
     steps.extend(reset.map(|reset| step(reset.asked_at, What::Asked)));
@@ -230,13 +231,17 @@ mod tests {
         Timestamp::from_seconds(1_800_000_000 + seconds)
     }
 
-    fn told(subscriber: &str, state: &str, attempts: i64, answer: Option<&str>) -> Told {
-        Told {
+    fn told(subscriber: &str, state: &str, attempts: i64, answer: Option<&str>) -> DeliveryRow {
+        DeliveryRow {
             id: DeliveryId(ulid::Ulid::nil()),
+            event: EventId(ulid::Ulid::nil()),
+            event_name: None,
             subscriber: subscriber.into(),
             state: state.into(),
             attempts,
             answer: answer.map(str::to_owned),
+            held: false,
+            due_at: at(1),
             created_at: at(1),
             done_at: (state != "waiting").then(|| at(2)),
         }
@@ -244,7 +249,7 @@ mod tests {
 
     #[test]
     fn why_there_is_no_mail_is_one_sentence() {
-        let issued = |told: Vec<Told>| Some(Issued { at: at(1), told });
+        let issued = |told: Vec<DeliveryRow>| Some(Issued { at: at(1), told });
         for (known, refused, newest, begins) in [
             (false, None, None, "Unknown address"),
             (true, None, None, "No link was issued"),

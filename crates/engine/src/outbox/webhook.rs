@@ -7,7 +7,7 @@ use super::{Attempt, payload};
 use crate::Engine;
 use crate::error::Result;
 use crate::model::event::Event;
-use crate::model::tenant::Tenant;
+use crate::model::tenant::{Secret, Tenant};
 use crate::notify::standard_webhooks;
 use crate::ops::event::webhook_id;
 use crate::ports::http::HttpFailure;
@@ -25,19 +25,11 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
         Ok(body) => body,
         Err(ending) => return Ok(Attempt::Done(ending, String::new())),
     };
-    let (id, timestamp) = (event.id.to_string(), engine.clock.now().seconds());
-    let secrets = std::iter::once(&hook.secret).chain(&hook.former_secret);
-    let signatures: std::result::Result<Vec<_>, _> = secrets.map(|secret| standard_webhooks::sign(secret.expose(), &id, timestamp, &body)).collect();
-    let signatures = match signatures {
-        Ok(signatures) => signatures.join(" "),
+    let secrets = std::iter::once(&hook.secret).chain(&hook.former_secret).map(Secret::expose);
+    let headers = match standard_webhooks::headers(secrets, &event.id.to_string(), engine.clock.now().seconds(), &body) {
+        Ok(headers) => headers,
         Err(reason) => return Ok(Attempt::Done(Ending::Dead, reason)),
     };
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("webhook-id", id),
-        ("webhook-timestamp", timestamp.to_string()),
-        ("webhook-signature", signatures),
-    ];
     Ok(match engine.http.post(&hook.url, &headers, body, TIMEOUT).await {
         Ok(answer) if (200..300).contains(&answer.status) => Attempt::Done(Ending::Delivered, answer.status.to_string()),
         Ok(answer) if answer.status == 410 => Attempt::Gone("410: the subscriber is gone".into()),

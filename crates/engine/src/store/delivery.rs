@@ -33,6 +33,12 @@ statements! {
         WHERE d.tenant_id = $1 AND d.id BETWEEN $2 AND $3 AND ($4 = '' OR d.state = $4) AND ($5 = '' OR d.subscriber = $5)
             AND ($6 = '' OR e.name = $6)
             AND d.created_at BETWEEN $7 AND $8 ORDER BY d.id DESC LIMIT $9";
+    OF_EVENT = "SELECT d.id, d.event_id, e.name, d.subscriber, d.state, d.attempts, d.answer, d.lease, d.due_at, d.created_at, d.done_at
+        FROM deliveries d LEFT JOIN events e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
+        WHERE d.tenant_id = $1 AND d.event_id = $2 ORDER BY d.id LIMIT 100";
+    REPLAY = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at)
+        SELECT tenant_id, $2, id, $4, 'waiting', $5, 0, $5, $5 FROM events WHERE tenant_id = $1 AND id = $3 AND NOT EXISTS (
+            SELECT 1 FROM deliveries WHERE deliveries.tenant_id = $1 AND event_id = $3 AND subscriber = $4 AND state = 'waiting')";
     RETRY = "WITH dead AS MATERIALIZED (SELECT d.id FROM deliveries d WHERE d.tenant_id = $1 AND d.state = 'dead'
             AND d.id BETWEEN $2 AND $3 AND ($4 = '' OR d.subscriber = $4)
             AND ($5 = '' OR EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = $1 AND e.id = d.event_id AND e.name = $5))
@@ -192,6 +198,7 @@ pub struct DeliveryRow {
     /// `None`: the event is gone.
     pub event_name: Option<String>,
     pub subscriber: String,
+    /// `waiting`, `delivered`, `superseded`, `expired` or `dead`.
     pub state: String,
     pub attempts: i64,
     /// What the subscriber answered last.
@@ -227,6 +234,18 @@ pub async fn list(reader: &mut Reader, tenant: TenantId, which: &Which, most: i6
     let Which { from, to, since, until, state, subscriber, event } = which.clone();
     let values = [tenant.into(), from.into(), to.into(), state.into(), subscriber.into(), event.into(), since.into(), until.into(), most.into()];
     reader.all(LIST, &values).await
+}
+
+/// The first hundred deliveries of an event, in the order in which they were made.
+pub async fn of_event(reader: &mut Reader, tenant: TenantId, event: EventId) -> Result<Vec<DeliveryRow>> {
+    reader.all(OF_EVENT, &[tenant.into(), event.into()]).await
+}
+
+/// Makes a new delivery of an event for `subscriber`, unless one waits already. False: one does, or the event is gone.
+/// Lock the tenant's sequence before, so that of two at once only one makes it.
+pub async fn replay(tx: &mut Tx, tenant: TenantId, id: DeliveryId, event: EventId, subscriber: &str) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(REPLAY, &[tenant.into(), id.into(), event.into(), subscriber.into(), now.into()]).await? == 1)
 }
 
 /// Makes those of them that are dead due again, as if they were new, at most `most`; which, in any order.

@@ -18,10 +18,6 @@ statements! {
         WHERE tenant_id = $1 AND number > $2 AND number <= $3 AND $4 LIKE '% ' || name || ' %' ORDER BY number LIMIT $5";
     OF_SUBJECT = "SELECT id, name, data, secret_ref, created_at, number FROM events
         WHERE tenant_id = $1 AND subject = $2 AND id >= $3 ORDER BY id DESC LIMIT $4";
-    REPLAY = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at)
-        SELECT tenant_id, $2, id, $4, 'waiting', $5, 0, $5, $5 FROM events WHERE tenant_id = $1 AND id = $3 AND NOT EXISTS (
-            SELECT 1 FROM deliveries WHERE deliveries.tenant_id = $1 AND event_id = $3 AND subscriber = $4 AND state = 'waiting')";
-    TOLD = "SELECT id, subscriber, state, attempts, answer, created_at, done_at FROM deliveries WHERE tenant_id = $1 AND event_id = $2 ORDER BY id LIMIT 100";
     SWEEP = "DELETE FROM events WHERE tenant_id = $1 AND id IN (SELECT id FROM events WHERE tenant_id = $1 AND id < $2 AND number IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM deliveries WHERE deliveries.tenant_id = events.tenant_id AND deliveries.event_id = events.id AND deliveries.state = 'waiting')
         ORDER BY id LIMIT 500) RETURNING number";
@@ -103,46 +99,6 @@ pub async fn page(reader: &mut Reader, tenant: TenantId, range: Range<'_>) -> Re
 pub async fn of_subject(reader: &mut Reader, tenant: TenantId, subject: &str, from: Timestamp, most: i64) -> Result<Vec<NumberedEvent>> {
     let bound = EventId(ulid::Ulid::from_parts(u64::try_from(from.millis()).unwrap_or(0), 0));
     reader.all(OF_SUBJECT, &[tenant.into(), subject.into(), bound.into(), most.into()]).await
-}
-
-/// Makes a new delivery of an event for `subscriber`, unless one waits already. False: one does, or the event is gone.
-/// Lock the tenant's sequence before, so that of two at once only one makes it.
-pub async fn replay(tx: &mut Tx, tenant: TenantId, id: DeliveryId, event: EventId, subscriber: &str) -> Result<bool> {
-    let now = tx.now();
-    Ok(tx.exec(REPLAY, &[tenant.into(), id.into(), event.into(), subscriber.into(), now.into()]).await? == 1)
-}
-
-/// A delivery as an operator sees it.
-#[derive(Debug, Clone)]
-pub struct Told {
-    pub id: DeliveryId,
-    pub subscriber: String,
-    /// `waiting`, `delivered`, `superseded`, `expired` or `dead`.
-    pub state: String,
-    pub attempts: i64,
-    /// What the subscriber answered last.
-    pub answer: Option<String>,
-    pub created_at: Timestamp,
-    pub done_at: Option<Timestamp>,
-}
-
-impl FromRow for Told {
-    fn from_row(row: &Row<'_>) -> Result<Self> {
-        Ok(Self {
-            id: row.id(0)?,
-            subscriber: row.get(1)?,
-            state: row.get(2)?,
-            attempts: row.get(3)?,
-            answer: row.get(4)?,
-            created_at: row.time(5)?,
-            done_at: row.optional_time(6)?,
-        })
-    }
-}
-
-/// The first hundred deliveries of an event, in the order in which they were made.
-pub async fn told(reader: &mut Reader, tenant: TenantId, event: EventId) -> Result<Vec<Told>> {
-    reader.all(TOLD, &[tenant.into(), event.into()]).await
 }
 
 /// Deletes events that happened before `until`, have a number, and of which nobody waits to be told: a batch of them. An id begins with its time.

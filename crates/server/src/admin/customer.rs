@@ -16,7 +16,7 @@ use crate::api::customer::{Shown, wants_addresses};
 use crate::api::fields::{CUSTOMER_FOR_STAFF, Selection};
 use crate::api::query;
 use crate::api::validate::Fields;
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 use crate::extract::App;
 use crate::extract::staff::Staff;
 use crate::extract::tenant::CurrentTenant;
@@ -86,8 +86,8 @@ pub(super) fn named(path: Result<Path<String>, PathRejection>) -> (Option<Custom
     let text = path.map(|Path(text)| text).unwrap_or_default();
     // One spelling only, so that one customer has one URL.
     let id = text.parse::<CustomerId>().ok().filter(|id| id.to_string() == text);
-    // It comes from the caller; a long one need not come back whole.
-    (id, text.chars().filter(|c| !c.is_control()).take(60).collect())
+    let named = echo(&text, 60);
+    (id, named)
 }
 
 fn search(query: Option<&str>) -> Result<(Search, Selection), Error> {
@@ -108,8 +108,7 @@ fn search(query: Option<&str>) -> Result<(Search, Selection), Error> {
     let (field, newest_first) = order.strip_prefix('-').map_or((order.as_str(), false), |field| (field, true));
     // An id begins with its time, so these two are one order, and the only one that needs no sorting.
     if !matches!(field, "" | "id" | "created_at") {
-        let named: String = field.chars().filter(|c| !c.is_control()).take(60).collect();
-        return Err(Error::invalid(format!("Order field {named} is not valid")));
+        return Err(Error::invalid(format!("Order field {} is not valid", echo(field, 60))));
     }
     let search = Search {
         ids: ids.map(|ids| ids.iter().filter_map(|text| text.parse().ok()).collect()),
@@ -138,7 +137,7 @@ fn created(parameters: &mut Fields) -> (CustomerId, CustomerId) {
     for (operator, value) in parameters.record("created_at").into_value().unwrap_or_default() {
         let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
         let (Some(millis), "$gt" | "$gte" | "$lt" | "$lte") = (time.map(Timestamp::millis), operator.as_str()) else {
-            let operator: String = operator.chars().filter(|c| !c.is_control()).take(20).collect();
+            let operator = echo(&operator, 20);
             parameters
                 .issue(format!("Field 'created_at, {operator}' is neither $gt, $gte, $lt nor $lte with a time such as 2026-11-23T15:16:40.973Z"));
             continue;

@@ -15,7 +15,7 @@ use vestibule_engine::ops::event::{Page, Wanted};
 use vestibule_engine::outbox::Waiting;
 
 use crate::api::query;
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 use crate::extract::App;
 use crate::extract::staff::Staff;
 use crate::extract::tenant::CurrentTenant;
@@ -72,10 +72,7 @@ fn wanted(query: Option<&str>) -> Result<(Wanted, Duration), Error> {
         parameters.issue(format!("Value for field 'name' too big, expected at most: '{NAMED}'"));
     }
     parameters.finish()?;
-    let names = EventName::covered(&patterns).map_err(|nothing| {
-        let named: String = nothing.chars().filter(|c| !c.is_control()).take(60).collect();
-        Error::invalid(format!("There is no event {named}"))
-    })?;
+    let names = EventName::covered(&patterns).map_err(|nothing| Error::invalid(format!("There is no event {}", echo(nothing, 60))))?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     Ok((Wanted { after, names, most }, Duration::from_secs(u64::try_from(wait).unwrap_or(0))))
 }

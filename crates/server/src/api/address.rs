@@ -13,7 +13,7 @@ use vestibule_engine::ops;
 use super::fields::{ADDRESS, CUSTOMER, Selection};
 use super::validate::Fields;
 use super::{customer, query};
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 use crate::extract::App;
 use crate::extract::actor::SignedInCustomer;
 use crate::extract::body::Body;
@@ -107,8 +107,7 @@ fn id(path: Result<Path<String>, PathRejection>) -> Result<AddressId, Error> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
     // One spelling only, so that one address has one URL.
     let id = text.parse::<AddressId>().ok().filter(|id| id.to_string() == text);
-    // It comes from the caller; a long one need not come back whole.
-    id.ok_or_else(|| ops::address::not_found(&text.chars().filter(|c| !c.is_control()).take(60).collect::<String>()))
+    id.ok_or_else(|| ops::address::not_found(&echo(&text, 60)))
 }
 
 fn change(body: Value) -> Result<AddressChange, Error> {
@@ -137,8 +136,7 @@ fn search(query: Option<&str>) -> Result<(Search, Selection), Error> {
     let (field, descending) = order.strip_prefix('-').map_or((order.as_str(), false), |field| (field, true));
     let field = if order.is_empty() { "id" } else { field };
     if !ADDRESS.has(field) {
-        let named: String = field.chars().filter(|c| !c.is_control()).take(60).collect();
-        return Err(Error::invalid(format!("Order field {named} is not valid")));
+        return Err(Error::invalid(format!("Order field {} is not valid", echo(field, 60))));
     }
     let search = Search { piece, one_of: one_of.into_iter().flatten().collect(), order: field.to_owned(), descending, offset, limit };
     Ok((search, Selection::of(&ADDRESS, list.as_deref())))

@@ -10,7 +10,7 @@ use vestibule_engine::model::ids::IdentityId;
 use vestibule_engine::ops::{identity, session};
 
 use super::validate::Fields;
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 use crate::extract::App;
 use crate::extract::actor::AnyLogin;
 use crate::extract::body::Body;
@@ -49,9 +49,7 @@ pub async fn unlink(
     AnyLogin(caller): AnyLogin,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    // The id comes from the caller; a long one need not come back whole.
-    let named: String = id.chars().filter(|c| !c.is_control()).take(60).collect();
-    let missing = || Error::new(Code::NotFound, format!("AuthIdentity with id: {named} was not found"));
+    let missing = || Error::new(Code::NotFound, format!("AuthIdentity with id: {} was not found", echo(&id, 60)));
     let id: IdentityId = id.parse().map_err(|()| missing())?;
     identity::unlink(&app.engine, &tenant, caller, id).await?;
     Ok(Json(json!({ "id": id.to_string(), "object": "auth_identity", "deleted": true })))

@@ -9,7 +9,7 @@ use vestibule_engine::model::ids::SessionId;
 use vestibule_engine::ops::session::{self, Caller, Listed, Which};
 
 use super::query;
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 use crate::extract::App;
 use crate::extract::actor::AnyLogin;
 use crate::extract::path::Path;
@@ -30,8 +30,7 @@ pub async fn end_one(
     cookie: SessionCookie,
     Path(text): Path<String>,
 ) -> Result<Response, ApiError> {
-    // It comes from the caller; a long one need not come back whole.
-    let missing = || session::not_found(&text.chars().filter(|c| !c.is_control()).take(60).collect::<String>());
+    let missing = || session::not_found(&echo(&text, 60));
     // One spelling only, so that one session has one URL.
     let id = text.parse::<SessionId>().ok().filter(|id| id.to_string() == text).ok_or_else(missing)?;
     end(&app, &tenant, &caller, &cookie, Which::One(id), json!({ "id": id.to_string(), "object": "session", "deleted": true })).await

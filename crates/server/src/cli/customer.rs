@@ -15,7 +15,7 @@ use vestibule_engine::model::tenant::Tenant;
 use vestibule_engine::ops::customer_import::{Imported, Outcome, check_hash, import};
 use vestibule_engine::provider::emailpass;
 
-use super::{ConfigFile, Failure, print_json, tenant, timeline};
+use super::{Failure, OfTenant, print_json, timeline};
 use crate::api::customer::profile;
 use crate::api::validate::Fields;
 
@@ -33,9 +33,7 @@ enum What {
     /// Imports customers of a Medusa server with their ids and passwords. What was imported before stays as it is, so a run may be repeated.
     Import {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         json: bool,
         /// One JSON object per line: `id`, `email`, and if known `auth_identity_id`, `password_hash`, `first_name`, `last_name`, `company_name`, `phone`, `metadata`.
@@ -56,14 +54,13 @@ struct Tally {
 
 impl CustomerCommand {
     pub async fn run(self) -> Result<(), Failure> {
-        let (file, slug, json, customers) = match self.what {
+        let (of, json, customers) = match self.what {
             What::Timeline(command) => return command.run().await,
-            What::Import { file, tenant, json, customers } => (file, tenant, json, customers),
+            What::Import { of, json, customers } => (of, json, customers),
         };
-        let engine = file.engine().await?;
+        let (engine, tenant) = of.open().await?;
         let lines = File::open(&customers).map_err(|e| Failure::Usage(format!("{}: {e}", customers.display())))?;
         let mut tally = Tally::default();
-        let tenant = tenant(&engine, &slug).await?;
         let mut batch = Vec::new();
         for (number, line) in (1..).zip(BufReader::new(lines).lines()) {
             let line = line.map_err(|e| Failure::Failed(format!("{}: {e}", customers.display())))?;

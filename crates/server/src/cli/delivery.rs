@@ -12,7 +12,7 @@ use vestibule_engine::model::time::{Span, Timestamp};
 use vestibule_engine::ops;
 use vestibule_engine::ops::delivery::{DeliveryRow, Ending, Filter, WAITING};
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{ConfigFile, Failure, OfTenant, print_json, tenant};
 
 #[derive(Args)]
 pub struct DeliveryCommand {
@@ -42,9 +42,7 @@ enum What {
     /// Shows one delivery.
     Show {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         id: Id,
         #[arg(long)]
         json: bool,
@@ -52,9 +50,7 @@ enum What {
     /// Has what was given up tried again, by id or by range. A running server begins within a second.
     Retry {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// These, one by one.
         #[arg(conflicts_with_all = ["from", "to", "since", "until"])]
         ids: Vec<Id>,
@@ -168,9 +164,8 @@ impl DeliveryCommand {
                 };
                 list(&engine, slugs, &filter, limit, json).await
             }
-            What::Show { file, tenant: slug, id, json } => {
-                let engine = file.engine().await?;
-                let tenant = tenant(&engine, &slug).await?;
+            What::Show { of, id, json } => {
+                let (engine, tenant) = of.open().await?;
                 let shown = shown(&tenant, &ops::delivery::show(&engine, &tenant, id.0).await?);
                 if json {
                     print_json(&shown);
@@ -181,12 +176,11 @@ impl DeliveryCommand {
                 }
                 Ok(())
             }
-            What::Retry { file, tenant: slug, ids, which } => {
+            What::Retry { of, ids, which } => {
                 if ids.is_empty() && !which.has_range() {
                     return Err(Failure::Usage("say which: ids, or a range by --from and --to, or by --since and --until".into()));
                 }
-                let engine = file.engine().await?;
-                let tenant = tenant(&engine, &slug).await?;
+                let (engine, tenant) = of.open().await?;
                 if ids.is_empty() {
                     println!("{}", ops::delivery::retry_all(&engine, &tenant, &which.filter(&engine, None)).await?);
                     return Ok(());

@@ -6,9 +6,10 @@ use vestibule_engine::Engine;
 use vestibule_engine::model::event::{EventName, NumberedEvent};
 use vestibule_engine::model::ids::EventId;
 use vestibule_engine::model::tenant::Tenant;
-use vestibule_engine::ops::event::{self, Told, Wanted};
+use vestibule_engine::ops::delivery::DeliveryRow;
+use vestibule_engine::ops::event::{self, Wanted};
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 use crate::admin::event::one;
 
 #[derive(Args)]
@@ -22,9 +23,7 @@ enum What {
     /// Lists a tenant's events in the order of their numbers.
     List {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// Events with a higher number than this one; from the oldest that is kept on if nothing is said.
         #[arg(long, value_name = "NUMBER")]
         after: Option<i64>,
@@ -40,9 +39,7 @@ enum What {
     /// Shows an event and what became of its deliveries.
     Show {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// `evt_…`
         id: String,
         #[arg(long)]
@@ -51,9 +48,7 @@ enum What {
     /// Tells one subscriber of a range of events once more. Secrets that were replaced, used or have expired are not sent.
     Replay {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// `mail`, or the URL of a webhook.
         #[arg(long)]
         subscriber: String,
@@ -69,10 +64,9 @@ enum What {
 impl EventCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::List { file, tenant: slug, after, limit, name, json } => {
-                let engine = file.engine().await?;
+            What::List { of, after, limit, name, json } => {
+                let (engine, tenant) = of.open().await?;
                 let names = EventName::covered(&name).map_err(|nothing| Failure::Usage(format!("there is no event {nothing}")))?;
-                let tenant = tenant(&engine, &slug).await?;
                 let events = list(&engine, &tenant, Wanted { after, names, most: limit }).await?;
                 if json {
                     print_json(&Value::Array(events.iter().map(|event| one(&tenant, event)).collect()));
@@ -81,18 +75,17 @@ impl EventCommand {
                 }
                 Ok(())
             }
-            What::Show { file, tenant: slug, id, json } => {
-                let engine = file.engine().await?;
+            What::Show { of, id, json } => {
+                let (engine, tenant) = of.open().await?;
                 let id: EventId = id.parse().map_err(|()| Failure::Usage(format!("`{id}` is no event id")))?;
-                let tenant = tenant(&engine, &slug).await?;
                 let found = event::show(&engine, &tenant, id).await?;
-                let (event, told) = found.ok_or_else(|| Failure::Failed(format!("tenant {slug} has no event {id}")))?;
+                let (event, told) = found.ok_or_else(|| Failure::Failed(format!("tenant {} has no event {id}", tenant.slug)))?;
                 show(&tenant, &event, &told, json);
                 Ok(())
             }
-            What::Replay { file, tenant: slug, subscriber, from, to } => {
-                let engine = file.engine().await?;
-                let made = event::replay(&engine, &*tenant(&engine, &slug).await?, &subscriber, from, to).await?;
+            What::Replay { of, subscriber, from, to } => {
+                let (engine, tenant) = of.open().await?;
+                let made = event::replay(&engine, &tenant, &subscriber, from, to).await?;
                 println!("{made}");
                 Ok(())
             }
@@ -119,7 +112,7 @@ fn line(NumberedEvent { event, number }: &NumberedEvent) {
     println!("{number}\t{}\t{}\t{}", event.created_at, event.name.as_str(), event.id);
 }
 
-fn show(tenant: &Tenant, event: &NumberedEvent, told: &[Told], json: bool) {
+fn show(tenant: &Tenant, event: &NumberedEvent, told: &[DeliveryRow], json: bool) {
     if json {
         let mut shown = one(tenant, event);
         if let Some(shown) = shown.as_object_mut() {
@@ -135,7 +128,7 @@ fn show(tenant: &Tenant, event: &NumberedEvent, told: &[Told], json: bool) {
     }
 }
 
-fn delivery(told: &Told) -> Value {
+fn delivery(told: &DeliveryRow) -> Value {
     json!({
         "id": told.id.to_string(), "subscriber": told.subscriber, "state": told.state, "attempts": told.attempts, "answer": told.answer,
         "created_at": told.created_at.to_string(), "done_at": told.done_at.map(|at| at.to_string()),

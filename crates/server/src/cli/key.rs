@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use vestibule_engine::ops::api_key::{self, Kind};
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 
 #[derive(Args)]
 pub struct KeyCommand {
@@ -23,9 +23,7 @@ enum What {
     /// Creates a key and prints it: it is shown this once.
     Create {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long = "type", value_enum)]
         kind: KeyType,
         /// What it is for.
@@ -37,18 +35,14 @@ enum What {
     /// Lists a tenant's keys.
     List {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         json: bool,
     },
     /// Ends a key.
     Revoke {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// `apk_…`
         id: String,
     },
@@ -57,13 +51,13 @@ enum What {
 impl KeyCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Create { file, tenant: slug, kind, title, json } => {
-                let engine = file.engine().await?;
+            What::Create { of, kind, title, json } => {
+                let (engine, tenant) = of.open().await?;
                 let kind = match kind {
                     KeyType::Publishable => Kind::Publishable,
                     KeyType::Secret => Kind::Secret,
                 };
-                let (id, token) = api_key::create(&engine, &tenant(&engine, &slug).await?, kind, &title).await?;
+                let (id, token) = api_key::create(&engine, &tenant, kind, &title).await?;
                 if json {
                     print_json(&json!({"id": id.to_string(), "type": kind.as_str(), "token": token}));
                 } else {
@@ -71,9 +65,9 @@ impl KeyCommand {
                 }
                 Ok(())
             }
-            What::List { file, tenant: slug, json } => {
-                let engine = file.engine().await?;
-                let keys = api_key::list(&engine, &*tenant(&engine, &slug).await?).await?;
+            What::List { of, json } => {
+                let (engine, tenant) = of.open().await?;
+                let keys = api_key::list(&engine, &tenant).await?;
                 if json {
                     let keys = keys.iter().map(|k| {
                         json!({"id": k.id.to_string(), "type": k.kind, "title": k.title, "redacted": k.redacted, "created_at": k.created_at.to_string(), "revoked_at": k.revoked_at.map(|t| t.to_string())})
@@ -86,10 +80,10 @@ impl KeyCommand {
                 }
                 Ok(())
             }
-            What::Revoke { file, tenant: slug, id } => {
-                let engine = file.engine().await?;
+            What::Revoke { of, id } => {
+                let (engine, tenant) = of.open().await?;
                 let id = id.parse().map_err(|()| Failure::Usage(format!("`{id}` is no key id")))?;
-                Ok(api_key::revoke(&engine, &tenant(&engine, &slug).await?, id).await?)
+                Ok(api_key::revoke(&engine, &tenant, id).await?)
             }
         }
     }

@@ -75,6 +75,23 @@ pub struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// Where the configuration is, and which of its tenants is meant.
+#[derive(Args)]
+pub struct OfTenant {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[arg(long)]
+    tenant: String,
+}
+
+impl OfTenant {
+    async fn open(self) -> Result<(Arc<Engine>, Arc<Tenant>), Failure> {
+        let engine = self.file.engine().await?;
+        let tenant = tenant(&engine, &self.tenant).await?;
+        Ok((engine, tenant))
+    }
+}
+
 /// How a command failed.
 pub enum Failure {
     /// It was asked or configured wrongly: exit code 2.

@@ -11,7 +11,7 @@ use vestibule_engine::model::provider::ProviderSettings;
 use vestibule_engine::ops;
 use vestibule_engine::provider::check;
 
-use super::{ConfigFile, Failure, open, print_json, tenant};
+use super::{ConfigFile, Failure, OfTenant, open, print_json, tenant};
 
 #[derive(Args)]
 pub struct ProviderCommand {
@@ -24,9 +24,7 @@ enum What {
     /// Adds a provider or replaces its settings. A running server knows within a second.
     Set {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// The name that stands in the path.
         name: String,
         /// A TOML file with the settings as they stand under `[tenants.providers.{name}]`, or `-` for standard input.
@@ -36,18 +34,14 @@ enum What {
     /// Lists a tenant's providers, without their secrets.
     List {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         json: bool,
     },
     /// Removes a provider. Logins made by it stay, and cannot be used until it comes back.
     Remove {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         name: String,
     },
 }
@@ -55,15 +49,17 @@ enum What {
 impl ProviderCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Set { file, tenant, name, settings } => {
+            What::Set { of, name, settings } => {
                 let settings = read(&settings)?;
                 check(&name, &settings).map_err(|what| Failure::Usage(format!("the provider {name}: {what}")))?;
+                let OfTenant { file, tenant } = of;
                 let engine = writing(file, &tenant).await?;
                 ops::tenant::change(&engine, &tenant, |all| drop(all.providers.insert(name.clone(), settings.clone()))).await?;
                 Ok(())
             }
-            What::List { file, tenant: slug, json } => list(&*file.engine().await?, &slug, json).await,
-            What::Remove { file, tenant: slug, name } => {
+            What::List { of, json } => list(of, json).await,
+            What::Remove { of, name } => {
+                let OfTenant { file, tenant: slug } = of;
                 let engine = writing(file, &slug).await?;
                 if !tenant(&engine, &slug).await?.settings.providers.contains_key(&name) {
                     return Err(Failure::Failed(format!("tenant {slug} has no provider `{name}`")));
@@ -98,8 +94,8 @@ async fn writing(file: ConfigFile, slug: &str) -> Result<Arc<Engine>, Failure> {
     open(config).await
 }
 
-async fn list(engine: &Engine, slug: &str, json: bool) -> Result<(), Failure> {
-    let tenant = tenant(engine, slug).await?;
+async fn list(of: OfTenant, json: bool) -> Result<(), Failure> {
+    let (_, tenant) = of.open().await?;
     let shown: Vec<Value> = tenant
         .settings
         .providers

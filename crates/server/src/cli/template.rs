@@ -14,7 +14,7 @@ use vestibule_engine::notify::render::{MailContext, Rendered, render};
 use vestibule_engine::notify::{Channel, Notification, template};
 use vestibule_engine::{ops, outbox};
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 
 #[derive(Args)]
 pub struct TemplateCommand {
@@ -27,9 +27,7 @@ enum What {
     /// Puts a tenant's own words in the place of the built-in ones; what is not given is the built-in's. The next mail has them.
     Set {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long, value_parser = message)]
         message: Message,
         /// `de`, or `de-AT` for a region alone.
@@ -41,18 +39,14 @@ enum What {
     /// Lists what a tenant has of its own.
     List {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         json: bool,
     },
     /// Goes back to the built-in words.
     Remove {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long, value_parser = message)]
         message: Message,
         #[arg(long)]
@@ -82,9 +76,7 @@ struct Words {
 #[derive(Args)]
 struct Preview {
     #[command(flatten)]
-    file: ConfigFile,
-    #[arg(long)]
-    tenant: String,
+    of: OfTenant,
     #[arg(long, value_parser = message, required_unless_present = "event")]
     message: Option<Message>,
     /// The language; without it the event's, then the tenant's.
@@ -109,20 +101,20 @@ fn message(text: &str) -> Result<Message, String> {
 impl TemplateCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::Set { file, tenant: slug, message, locale, words } => {
+            What::Set { of, message, locale, words } => {
                 let own = words.read(message, locale)?;
                 template::check(&own).map_err(Failure::Usage)?;
                 warn(&template::unused(&own));
-                let engine = file.engine().await?;
-                Ok(ops::template::set(&engine, &*tenant(&engine, &slug).await?, own).await?)
+                let (engine, tenant) = of.open().await?;
+                Ok(ops::template::set(&engine, &tenant, own).await?)
             }
-            What::List { file, tenant, json } => list(&*file.engine().await?, &tenant, json).await,
-            What::Remove { file, tenant: slug, message, locale } => {
-                let engine = file.engine().await?;
-                if ops::template::remove(&engine, &*tenant(&engine, &slug).await?, message, &locale).await? {
+            What::List { of, json } => list(of, json).await,
+            What::Remove { of, message, locale } => {
+                let (engine, tenant) = of.open().await?;
+                if ops::template::remove(&engine, &tenant, message, &locale).await? {
                     return Ok(());
                 }
-                Err(Failure::Failed(format!("tenant {slug} has no words of its own for {} in {locale}", message.as_str())))
+                Err(Failure::Failed(format!("tenant {} has no words of its own for {} in {locale}", tenant.slug, message.as_str())))
             }
             What::Preview(preview) => preview.run().await,
         }
@@ -157,8 +149,9 @@ fn warn(faults: &[String]) {
     }
 }
 
-async fn list(engine: &Engine, slug: &str, json: bool) -> Result<(), Failure> {
-    let own = ops::template::list(engine, &*tenant(engine, slug).await?).await?;
+async fn list(of: OfTenant, json: bool) -> Result<(), Failure> {
+    let (engine, tenant) = of.open().await?;
+    let own = ops::template::list(&engine, &tenant).await?;
     if json {
         let shown = own.iter().map(
             |t| json!({"message": t.message.as_str(), "locale": t.locale, "sender": t.sender, "subject": t.subject, "text": t.text, "html": t.html}),
@@ -176,12 +169,11 @@ async fn list(engine: &Engine, slug: &str, json: bool) -> Result<(), Failure> {
 
 impl Preview {
     async fn run(self) -> Result<(), Failure> {
-        let Self { file, tenant: slug, message, locale, event, words, send_to, json } = self;
+        let Self { of, message, locale, event, words, send_to, json } = self;
         if let Some(wrong) = locale.as_deref().filter(|locale| !is_locale(locale)) {
             return Err(Failure::Usage(format!("`{wrong}` is no language")));
         }
-        let engine = file.engine().await?;
-        let tenant = tenant(&engine, &slug).await?;
+        let (engine, tenant) = of.open().await?;
         let event = match event {
             Some(id) => Some(recorded(&engine, &tenant, &id).await?),
             None => None,

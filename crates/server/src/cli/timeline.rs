@@ -5,15 +5,13 @@ use vestibule_engine::model::ids::CustomerId;
 use vestibule_engine::ops::timeline;
 use vestibule_engine::provider::emailpass;
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 use crate::admin::timeline::shown;
 
 #[derive(Args)]
 pub struct Timeline {
     #[command(flatten)]
-    file: ConfigFile,
-    #[arg(long)]
-    tenant: String,
+    of: OfTenant,
     /// The address that registered.
     #[arg(long, required_unless_present = "id", conflicts_with = "id")]
     email: Option<String>,
@@ -26,8 +24,7 @@ pub struct Timeline {
 
 impl Timeline {
     pub async fn run(self) -> Result<(), Failure> {
-        let engine = self.file.engine().await?;
-        let tenant = tenant(&engine, &self.tenant).await?;
+        let (engine, tenant) = self.of.open().await?;
         let found = if let Some(text) = self.id {
             let id: CustomerId = text.parse().map_err(|()| Failure::Usage(format!("`{text}` is no customer id")))?;
             let found = timeline::of_customer(&engine, &tenant, id).await?;

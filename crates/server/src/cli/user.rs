@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use vestibule_engine::{ops, provider::emailpass};
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 
 #[derive(Args)]
 pub struct UserCommand {
@@ -19,9 +19,7 @@ enum What {
     /// Creates a member of a shop's staff. Asks for the password unless it is given.
     Create {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         email: String,
         /// Seen by everybody on this machine; better: --password-stdin.
@@ -37,15 +35,14 @@ enum What {
 
 impl UserCommand {
     pub async fn run(self) -> Result<(), Failure> {
-        let What::Create { file, tenant: slug, email, password, password_stdin, json } = self.what;
+        let What::Create { of, email, password, password_stdin, json } = self.what;
         let email = emailpass::address(&email).map_err(|e| Failure::Usage(e.message.into_owned()))?;
         let password = match password {
             Some(password) => password,
             None if password_stdin || !std::io::stdin().is_terminal() => line()?,
             None => ask()?,
         };
-        let engine = file.engine().await?;
-        let tenant = tenant(&engine, &slug).await?;
+        let (engine, tenant) = of.open().await?;
         let id = ops::user::create(&engine, &tenant, &email, &password).await?;
         if json {
             print_json(&json!({"id": id.to_string(), "email": email.as_written()}));

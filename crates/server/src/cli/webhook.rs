@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vestibule_engine::ops;
 
-use super::{ConfigFile, Failure, print_json, tenant};
+use super::{Failure, OfTenant, print_json};
 
 #[derive(Args)]
 pub struct WebhookCommand {
@@ -17,27 +17,21 @@ enum What {
     /// Lists a tenant's webhooks, without their secrets.
     List {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         #[arg(long)]
         json: bool,
     },
     /// Switches a webhook on that answered 410 or was switched off. `vestibule delivery retry` sends what it missed.
     Enable {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// `webhook:…`
         id: String,
     },
     /// Switches a webhook off: what would be sent to it is given up.
     Disable {
         #[command(flatten)]
-        file: ConfigFile,
-        #[arg(long)]
-        tenant: String,
+        of: OfTenant,
         /// `webhook:…`
         id: String,
     },
@@ -46,22 +40,22 @@ enum What {
 impl WebhookCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self.what {
-            What::List { file, tenant, json } => list(file, &tenant, json).await,
-            What::Enable { file, tenant: slug, id } => {
-                let engine = file.engine().await?;
-                Ok(ops::webhook::enable(&engine, &*tenant(&engine, &slug).await?, &id).await?)
+            What::List { of, json } => list(of, json).await,
+            What::Enable { of, id } => {
+                let (engine, tenant) = of.open().await?;
+                Ok(ops::webhook::enable(&engine, &tenant, &id).await?)
             }
-            What::Disable { file, tenant: slug, id } => {
-                let engine = file.engine().await?;
-                Ok(ops::webhook::disable(&engine, &*tenant(&engine, &slug).await?, &id).await?)
+            What::Disable { of, id } => {
+                let (engine, tenant) = of.open().await?;
+                Ok(ops::webhook::disable(&engine, &tenant, &id).await?)
             }
         }
     }
 }
 
-async fn list(file: ConfigFile, slug: &str, json: bool) -> Result<(), Failure> {
-    let engine = file.engine().await?;
-    let hooks = ops::webhook::list(&engine, &*tenant(&engine, slug).await?).await?;
+async fn list(of: OfTenant, json: bool) -> Result<(), Failure> {
+    let (engine, tenant) = of.open().await?;
+    let hooks = ops::webhook::list(&engine, &tenant).await?;
     if json {
         let shown = hooks.iter().map(|hook| {
             let disabled_at = hook.disabled_at.map(|at| at.to_string());

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use vestibule_engine::error::Error;
 
 use super::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, echo};
 
 /// Largest body, in bytes.
 pub const LIMIT: usize = 100 * 1024;
@@ -117,8 +117,7 @@ fn json(text: &str) -> Result<Value, Error> {
         Some('{' | '[') => {}
         // Only an object or an array says anything to any route.
         Some(first) => {
-            let shown: String = start.chars().filter(|c| !c.is_control()).take(40).collect();
-            return Err(Error::invalid(format!("Unexpected token '{first}', \"{shown}\" is not valid JSON")));
+            return Err(Error::invalid(format!("Unexpected token '{first}', \"{}\" is not valid JSON", echo(start, 40))));
         }
     }
     let mut reader = serde_json::Deserializer::from_str(text);

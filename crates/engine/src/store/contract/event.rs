@@ -145,7 +145,7 @@ async fn an_event_is_delivered_once_more_unless_it_waits_already(f: &Fixture) {
     let replay = async |tenant, id, subscriber: &'static str| {
         commit!(f, |tx| {
             sequence::lock(tx, tenant).await?;
-            event::replay(tx, tenant, id, sample.id, subscriber).await
+            delivery::replay(tx, tenant, id, sample.id, subscriber).await
         })
     };
     assert!(!replay(acme, ids[1], "mail").await, "one waits");
@@ -157,17 +157,17 @@ async fn an_event_is_delivered_once_more_unless_it_waits_already(f: &Fixture) {
     assert!(commit!(f, |tx| delivery::finish(tx, held, "w", Ending::Dead, "550 no").await));
     assert!(replay(acme, ids[2], "mail").await);
     assert!(!replay(acme, ids[3], "mail").await);
-    let told = look!(f, |r| event::told(r, acme, sample.id).await);
+    let told = look!(f, |r| delivery::of_event(r, acme, sample.id).await);
     let states: Vec<_> = told.iter().map(|told| (told.id, told.subscriber.as_str(), told.state.as_str(), told.attempts)).collect();
     assert_eq!(states, [(ids[0], "mail", "dead", 1), (ids[1], "webhook:1", "waiting", 0), (ids[2], "mail", "waiting", 0)]);
     assert_eq!((told[0].answer.as_deref(), told[0].done_at, told[2].done_at), (Some("550 no"), Some(f.clock.now()), None));
     assert_eq!(told[0].created_at, f.clock.now());
-    assert!(look!(f, |r| event::told(r, other, sample.id).await).is_empty());
+    assert!(look!(f, |r| delivery::of_event(r, other, sample.id).await).is_empty());
     // Of many at once exactly one makes it.
     let racer = f.race(move |tx| {
         Box::pin(async move {
             sequence::lock(tx, acme).await?;
-            event::replay(tx, acme, ids[3], sample.id, "webhook:2").await
+            delivery::replay(tx, acme, ids[3], sample.id, "webhook:2").await
         })
     });
     assert_eq!(racer.await.into_iter().filter(|made| *made).count(), 1);

@@ -102,8 +102,8 @@ const PLANS: &[(&str, &str)] = &[
     ("event INSERT", "SEARCH events events_unnumbered (tenant_id=?)"),
     ("event PAGE", "SEARCH events events_by_number (tenant_id=? AND number>? AND number<?)"),
     ("event OF_SUBJECT", "SEARCH events events_by_subject (tenant_id=? AND subject=? AND id>?)"),
-    ("event REPLAY", "SEARCH events PRIMARY KEY (tenant_id=? AND id=?); SEARCH deliveries deliveries_by_event (tenant_id=? AND event_id=?)"),
-    ("event TOLD", "SEARCH deliveries deliveries_by_event (tenant_id=? AND event_id=?)"),
+    ("delivery REPLAY", "SEARCH events PRIMARY KEY (tenant_id=? AND id=?); SEARCH deliveries deliveries_by_event (tenant_id=? AND event_id=?)"),
+    ("delivery OF_EVENT", "SEARCH d deliveries_by_event (tenant_id=? AND event_id=?); SEARCH e PRIMARY KEY (tenant_id=? AND id=?) LEFT-JOIN"),
     ("sequence DUE", "SEARCH events events_unnumbered (tenant_id>?); SCAN holders; SEARCH later events_unnumbered (tenant_id>?); SCAN holders"),
     (
         "sequence NUMBER",
