@@ -1,7 +1,6 @@
 // The published SDK, unmodified: in its session mode in a browser on a page of the store, and in its jwt mode with every method that has a route.
 import Medusa from '@medusajs/js-sdk';
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { decodeToken } from 'react-jwt';
 import { launchBrowser, openPage } from './support/browser.mjs';
@@ -13,14 +12,6 @@ const PASSWORD = 'a-quiet-Tuesday-7';
 const CHANGED = 'two-green-Kettles-4';
 
 const configuration = (storefront) => `
-default_tenant = "acme"
-[database]
-url = "sqlite://vestibule.db"
-[keys]
-master = "${randomBytes(32).toString('base64')}"
-[[tenants]]
-slug = "acme"
-publishable_keys = ["${KEY}"]
 [tenants.cors]
 store = ["${storefront.origin}"]
 auth = ["${storefront.origin}"]
@@ -57,7 +48,7 @@ describe('the SDK in session mode', { timeout: 120_000 }, () => {
   before(async () => {
     browser = await launchBrowser();
     [storefront, stranger] = [await startStorefront(), await startStorefront()];
-    server = await startServe(configuration(storefront));
+    server = await startServe(KEY, configuration(storefront));
     for (const pages of [storefront, stranger]) pages.connect({ baseUrl: server.base, publishableKey: KEY });
   });
   after(async () => {

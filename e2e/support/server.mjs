@@ -1,5 +1,6 @@
 // Starts `vestibule dev` or `vestibule serve` in a folder of its own and stops it again. Set VESTIBULE_BIN to the built program.
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
@@ -16,9 +17,21 @@ export function startDev(...options) {
   return start((port) => ['dev', '--listen', `127.0.0.1:${port}`, ...options]);
 }
 
-// The same for `vestibule serve`, with `config` as its configuration after the line that says where to listen.
-export function startServe(config) {
-  return startConfigured((port) => `[server]\nlisten = "127.0.0.1:${port}"\n${config}`);
+// The same for `vestibule serve`, with the store acme behind `key`; `more` is what else its configuration says, of the store first.
+export function startServe(key, more) {
+  return startConfigured(
+    (port) => `[server]
+listen = "127.0.0.1:${port}"
+default_tenant = "acme"
+[database]
+url = "sqlite://vestibule.db"
+[keys]
+master = "${randomBytes(32).toString('base64')}"
+[[tenants]]
+slug = "acme"
+publishable_keys = ["${key}"]
+${more}`,
+  );
 }
 
 // The same with a whole configuration, which is made for a port. `settings` are variables of its environment.
