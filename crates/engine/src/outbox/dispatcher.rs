@@ -277,7 +277,10 @@ async fn attempt(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Attempt>
     let (tenant_id, event_id, subscriber) = (delivery.tenant, delivery.event, delivery.subscriber.clone());
     let read = engine.db.read(move |reader| {
         Box::pin(async move {
-            Ok((store::event::by_id(reader, tenant_id, event_id).await?, store::webhook::is_disabled(reader, tenant_id, &subscriber).await?))
+            // Only a webhook is ever switched off.
+            let is_webhook = ![MAILER, NATS, MEDUSA].contains(&subscriber.as_str());
+            let off = is_webhook && store::webhook::is_disabled(reader, tenant_id, &subscriber).await?;
+            Ok((store::event::by_id(reader, tenant_id, event_id).await?, off))
         })
     });
     let event = match read.await? {
