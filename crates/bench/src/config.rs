@@ -77,7 +77,8 @@ allow_private = ["127.0.0.1/32"]
         secrets.master
     );
     let hs256_secret = format!("secret = \"{}\"\n", secrets.hs256);
-    for (tenant, secret) in [(EDDSA, ""), (HS256, hs256_secret.as_str()), (MOVED, "")] {
+    // The last is the one that more can be said of: its customers change in `subscribers`.
+    for (tenant, secret) in [(EDDSA, ""), (MOVED, ""), (HS256, hs256_secret.as_str())] {
         text.push_str(&render_tenant(&tenant, secret, &tenant_key(secrets, &tenant), smtp_port, limits));
     }
     text

@@ -1,4 +1,5 @@
 //! Twenty webhooks hear every change. Then one of them hangs and one fails: the other eighteen must not notice.
+//! And one webhook alone, while customers are changed as fast as the server takes it: how many calls a second does it get?
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::backlog::Backlog;
 use crate::client::Connection;
 use crate::config::Limits;
+use crate::load::closed_loop;
 use crate::report::{Figures, Target};
 use crate::seed::Shop;
 use crate::stats::{percentile, real};
@@ -26,11 +28,20 @@ const HOOKS: usize = 20;
 /// The first hangs and the last fails, in the runs in which they do.
 const SOUND: std::ops::Range<usize> = 1..HOOKS - 1;
 const CHANGES_PER_SECOND: u32 = 25;
+const FLOOD_CONNECTIONS: usize = 8;
+const FLOOD_LIMIT: Duration = Duration::from_mins(5);
 /// How long the last calls may be outstanding.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// When each customer's change was told to each webhook, by the webhook's number and the customer's id.
-type Told = Arc<Mutex<HashMap<(usize, String), Instant>>>;
+/// What was told to the webhooks.
+#[derive(Default)]
+struct Calls {
+    calls: usize,
+    /// When each customer's change was first told of, by the webhook's number and the customer's id.
+    first: HashMap<(usize, String), Instant>,
+}
+
+type Told = Arc<Mutex<Calls>>;
 
 pub fn run(bench: &Bench, shop: &Shop) -> Result<Figures> {
     let mut figures = Figures::default();
@@ -45,6 +56,10 @@ pub fn run(bench: &Bench, shop: &Shop) -> Result<Figures> {
             values.push(milliseconds);
         }
     }
+    for run in 1..=bench.options.runs {
+        eprintln!("subscribers, {}: run {run} of {}, one webhook", bench.database, bench.options.runs);
+        figures.add("subscribers: calls a second of one webhook", Target::AtLeast(500.0), flood(bench, shop)?);
+    }
     let [sound, ill] = p99;
     for (sound, ill) in sound.into_iter().zip(ill) {
         figures.add("subscribers: p99 with two ill / all sound", Target::AtMost(1.1), ill / sound);
@@ -56,7 +71,7 @@ pub fn run(bench: &Bench, shop: &Shop) -> Result<Figures> {
 fn one(bench: &Bench, shop: &Shop, ill: bool) -> Result<(Vec<u32>, usize)> {
     let told = Told::default();
     let port = sink(told.clone(), ill)?;
-    let server = bench.site.start_with(Limits::Raised, &hooks(port))?;
+    let server = bench.site.start_with(Limits::Raised, &hooks(port, HOOKS))?;
     let changed = bench.runtime.block_on(async {
         let changed = changes(&server, shop, bench.options.seconds).await?;
         let end = Instant::now() + GRACE;
@@ -72,10 +87,33 @@ fn one(bench: &Bench, shop: &Shop, ill: bool) -> Result<(Vec<u32>, usize)> {
     Ok(micros(&told, &changed))
 }
 
+/// Calls a second of one webhook, from the first change until each was told of. A change whose call never came is an error.
+fn flood(bench: &Bench, shop: &Shop) -> Result<f64> {
+    let told = Told::default();
+    let server = bench.site.start_with(Limits::Raised, &hooks(sink(told.clone(), false)?, 1))?;
+    let changes = shop.updates(&json!({ "company_name": "Bench" }));
+    let calls = || told.lock().unwrap_or_else(PoisonError::into_inner).calls;
+    let began = Instant::now();
+    let tally = bench.runtime.block_on(async {
+        let tally = closed_loop(server.address, &changes, FLOOD_CONNECTIONS, Duration::from_secs(bench.options.seconds)).await?;
+        // What earlier runs left for webhooks that are gone still waits, so the calls are counted and not the backlog.
+        while calls() < tally.good() && began.elapsed() < FLOOD_LIMIT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(tally)
+    })?;
+    let (elapsed, calls) = (began.elapsed(), calls());
+    eprintln!("  {} changes, {calls} calls in {elapsed:?}", tally.good());
+    if calls < tally.good() || tally.unexpected() > 0 {
+        return Err(format!("of the changes ({}) {calls} were told in {elapsed:?}", tally.describe()).into());
+    }
+    Ok(real(tally.good()) / elapsed.as_secs_f64())
+}
+
 /// The webhooks, as they stand at the end of the configuration: of its last tenant.
-fn hooks(port: u16) -> String {
+fn hooks(port: u16, count: usize) -> String {
     let secret = STANDARD.encode([7; 32]);
-    (0..HOOKS).fold(String::new(), |mut text, number| {
+    (0..count).fold(String::new(), |mut text, number| {
         let _ = write!(
             text,
             "\n[[tenants.webhooks]]\nurl = \"http://127.0.0.1:{port}/{number}\"\nsecret = \"whsec_{secret}\"\nevents = [\"customer.updated\"]\n"
@@ -104,7 +142,7 @@ async fn changes(server: &crate::server::Server, shop: &Shop, seconds: u64) -> R
 }
 
 fn micros(told: &Told, changed: &HashMap<String, Instant>) -> (Vec<u32>, usize) {
-    let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = &told.lock().unwrap_or_else(PoisonError::into_inner).first;
     let calls = SOUND.flat_map(|hook| changed.iter().map(move |(id, at)| (hook, id, at)));
     let (mut micros, mut missing) = (Vec::new(), 0);
     for (hook, id, at) in calls {
@@ -156,7 +194,9 @@ async fn answer(mut stream: TcpStream, told: Told, ill: bool) -> std::io::Result
         }
         let status = if ill && hook == HOOKS - 1 { "500 Internal Server Error" } else { "204 No Content" };
         if let Some(id) = event.pointer("/data/id").and_then(Value::as_str) {
-            told.lock().unwrap_or_else(PoisonError::into_inner).entry((hook, id.to_owned())).or_insert_with(Instant::now);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.calls += 1;
+            told.first.entry((hook, id.to_owned())).or_insert_with(Instant::now);
         }
         stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
     }
@@ -189,14 +229,14 @@ mod tests {
         let changed = HashMap::from([("cus_1".to_owned(), now)]);
         assert_eq!(micros(&told, &changed), (Vec::new(), HOOKS - 2));
         for hook in [0, 1, 2] {
-            told.lock().unwrap().insert((hook, "cus_1".to_owned()), now + Duration::from_millis(3));
+            told.lock().unwrap().first.insert((hook, "cus_1".to_owned()), now + Duration::from_millis(3));
         }
         assert_eq!(micros(&told, &changed), (vec![3_000; 2], HOOKS - 4));
     }
 
     #[test]
     fn twenty_webhooks_are_declared() {
-        let text = hooks(9);
+        let text = hooks(9, HOOKS);
         assert_eq!(text.matches("[[tenants.webhooks]]").count(), HOOKS);
         assert!(text.contains("http://127.0.0.1:9/19\""));
     }
