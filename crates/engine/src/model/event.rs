@@ -10,6 +10,9 @@ use crate::model::time::Timestamp;
 pub enum EventName {
     PasswordReset,
     PasswordUpdated,
+    SignedIn,
+    SessionEnded,
+    SignInFailed,
     IdentityLinked,
     IdentityUnlinked,
     CustomerCreated,
@@ -42,12 +45,20 @@ pub struct Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
+    /// A whole number.
+    Number,
+    /// A list of texts.
+    Texts,
     /// An object with whatever was sent.
     Object,
 }
 
 const fn text(name: &'static str, what: &'static str) -> Field {
     Field { name, kind: Kind::Text, secret: false, what }
+}
+
+const fn field(name: &'static str, kind: Kind, what: &'static str) -> Field {
+    Field { name, kind, secret: false, what }
 }
 
 const LOGIN: &str = "id of the login: `authid_…`";
@@ -80,6 +91,50 @@ const PASSWORD_UPDATED: Spec = Spec {
     ],
 };
 
+const SIGNED_IN: Spec = Spec {
+    name: "auth.signed_in",
+    since: "0.1",
+    when: "a sign-in began a session: by password, by a third party, also the first one, or by registering again what has no account yet; neither a new registration nor a refresh",
+    fields: &[
+        text("auth_identity_id", LOGIN),
+        text("actor_type", ACTOR_TYPE),
+        text("auth_provider", PROVIDER),
+        text("actor_id", "id of the account, `cus_…`, or empty where the login has none yet"),
+        text("session_id", "id of the session"),
+    ],
+};
+
+const SESSION_ENDED: Spec = Spec {
+    name: "auth.session_ended",
+    since: "0.1",
+    when: "one act ended sessions before their time; one that runs out is not told of",
+    fields: &[
+        text("auth_identity_id", "id of a login of the account whose sessions they were: `authid_…`"),
+        text("actor_type", ACTOR_TYPE),
+        text("auth_provider", PROVIDER),
+        text(
+            "reason",
+            "`signed_out`, `ended_by_owner` (one, the others or all), `password_changed`, `password_reset`, `login_removed`, `customer_deleted`, `replaced` (by another session in the same browser) or `taken_over` (the address got an owner who had shown it to be theirs)",
+        ),
+        field("count", Kind::Number, "how many ended"),
+        field("session_ids", Kind::Texts, "their ids, the newest 100"),
+    ],
+};
+
+const SIGN_IN_FAILED: Spec = Spec {
+    name: "auth.sign_in_failed",
+    since: "0.1",
+    when: "a wrong password was tried at a login that there is; tries of some seconds are one event",
+    fields: &[
+        text("auth_identity_id", LOGIN),
+        text("actor_type", ACTOR_TYPE),
+        text("auth_provider", PROVIDER),
+        field("attempts", Kind::Number, "how many tries"),
+        text("first_at", "when the first was"),
+        text("last_at", "when the last was"),
+    ],
+};
+
 const IDENTITY_LINKED: Spec =
     Spec { name: "auth.identity_linked", since: "0.1", when: "a login was linked to an account that has others", fields: LINKED };
 
@@ -92,9 +147,12 @@ const CUSTOMER_UPDATED: Spec = Spec { name: "customer.updated", since: "0.1", wh
 const CUSTOMER_DELETED: Spec = Spec { name: "customer.deleted", since: "0.1", when: "the store's staff deleted a customer", fields: CUSTOMER };
 
 impl EventName {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::PasswordReset,
         Self::PasswordUpdated,
+        Self::SignedIn,
+        Self::SessionEnded,
+        Self::SignInFailed,
         Self::IdentityLinked,
         Self::IdentityUnlinked,
         Self::CustomerCreated,
@@ -107,6 +165,9 @@ impl EventName {
         match self {
             Self::PasswordReset => &PASSWORD_RESET,
             Self::PasswordUpdated => &PASSWORD_UPDATED,
+            Self::SignedIn => &SIGNED_IN,
+            Self::SessionEnded => &SESSION_ENDED,
+            Self::SignInFailed => &SIGN_IN_FAILED,
             Self::IdentityLinked => &IDENTITY_LINKED,
             Self::IdentityUnlinked => &IDENTITY_UNLINKED,
             Self::CustomerCreated => &CUSTOMER_CREATED,
@@ -162,6 +223,8 @@ impl Kind {
     fn covers(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_string(),
+            Self::Number => value.is_u64(),
+            Self::Texts => value.as_array().is_some_and(|all| all.iter().all(Value::is_string)),
             Self::Object => value.is_object(),
         }
     }

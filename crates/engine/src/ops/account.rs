@@ -17,7 +17,7 @@ use crate::model::time::Timestamp;
 use crate::ops::callback::Arrived;
 use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
-use crate::ops::session;
+use crate::ops::session::{self, Ending, Reason};
 use crate::provider::{Claims, emailpass};
 use crate::store::callback::HandedOver;
 use crate::store::{self, Tx};
@@ -52,6 +52,7 @@ struct Draft {
     email: Option<Email>,
     proven: bool,
     linked: Planned,
+    ending: Ending,
 }
 
 fn draft(engine: &Engine, tenant: &Tenant, arrival: Arrival) -> Draft {
@@ -76,7 +77,8 @@ fn draft(engine: &Engine, tenant: &Tenant, arrival: Arrival) -> Draft {
         created_at: now,
     };
     let linked = event::plan(engine, tenant, EventName::IdentityLinked, linked_data(&login), None);
-    Draft { arrival, login, email, proven, linked }
+    let ending = Ending::draw(engine, tenant, Reason::TakenOver);
+    Draft { arrival, login, email, proven, linked, ending }
 }
 
 /// What is kept of what a provider tells. It goes into every token, and storefronts show it.
@@ -125,7 +127,7 @@ pub async fn arrive(
             Box::pin(async move {
                 let (engine, tenant, draft, new, receipt) = &*input;
                 let (identity, account_exists) = settle(tx, tenant, draft).await?;
-                session::begin(tx, tenant, new, identity.id).await?;
+                session::begin(tx, tenant, new, &identity).await?;
                 let arrived = Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists };
                 receipt.settle(tx, &arrived, Some(new.id())).await?;
                 Ok(arrived)
@@ -201,7 +203,8 @@ async fn settle(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<(Ide
 async fn disarm(tx: &mut Tx, tenant: &Tenant, draft: &Draft) -> Result<()> {
     let Some(email) = &draft.email else { return Ok(()) };
     if let Some(stranger) = store::identity::disarm(tx, tenant.id, &emailpass::key(&draft.arrival.actor, email)).await? {
-        store::session::end_all(tx, tenant.id, stranger).await?;
+        let ended = store::session::end_all(tx, tenant.id, stranger).await?;
+        draft.ending.tell_of(tx, tenant.id, stranger, ended).await?;
         store::password_reset::void(tx, tenant.id, stranger).await?;
     }
     Ok(())

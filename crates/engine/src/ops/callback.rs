@@ -342,14 +342,15 @@ async fn redeem(
                 if !store::identity::lock(tx, tenant_id, login).await? {
                     return Ok(None);
                 }
-                session::begin(tx, tenant, new, login).await?;
                 let Some(identity) = store::identity::by_id(tx, tenant_id, login).await? else { return Ok(None) };
+                session::begin(tx, tenant, new, &identity).await?;
                 let arrived = Arrived { token: session::token(engine, tenant, new, &identity)?, account_exists };
                 receipt.settle(tx, &arrived, Some(new.id())).await?;
                 Ok(Some(arrived))
             })
         })
         .await?;
+    engine.outbox.wake();
     arrived.ok_or_else(no_state)
 }
 

@@ -17,7 +17,7 @@ use crate::model::ids::{CustomerId, IdentityId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
-use crate::ops::session::{self, Caller};
+use crate::ops::session::{self, Caller, Ending, Reason};
 use crate::provider::emailpass;
 use crate::store::{self, Reader, Tx};
 
@@ -348,29 +348,34 @@ pub async fn by_id(engine: &Engine, tenant: &Tenant, id: CustomerId, wanted: boo
 /// If the database refuses; then nothing is changed.
 pub async fn delete(engine: &Engine, tenant: &Arc<Tenant>, id: CustomerId) -> Result<bool> {
     let planned = event::plan(engine, tenant, EventName::CustomerDeleted, id_data(id), None);
-    let input = Arc::new((tenant.clone(), planned));
+    let input = Arc::new((tenant.clone(), planned, Ending::draw(engine, tenant, Reason::CustomerDeleted)));
     let deleted = engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { delete_tx(tx, &input.0, id, &input.1).await })
+            Box::pin(async move { delete_tx(tx, &input.0, id, &input.1, &input.2).await })
         })
         .await?;
     engine.outbox.wake();
     Ok(deleted)
 }
 
-async fn delete_tx(tx: &mut Tx, tenant: &Arc<Tenant>, id: CustomerId, planned: &Planned) -> Result<bool> {
+async fn delete_tx(tx: &mut Tx, tenant: &Arc<Tenant>, id: CustomerId, planned: &Planned, ending: &Ending) -> Result<bool> {
     if !store::customer::delete(tx, tenant.id, id).await? {
         return Ok(false);
     }
     let (actor, bare) = (ActorType::customer(), id.bare());
     // Whoever links another login holds these: what was linked before the lock is in the list that is read under it.
     store::identity::lock_actor(tx, tenant.id, &actor, &bare).await?;
-    for login in store::identity::of_actor(tx, tenant.id, &actor, &bare).await? {
-        store::session::end_all(tx, tenant.id, login.id).await?;
+    let logins = store::identity::of_actor(tx, tenant.id, &actor, &bare).await?;
+    let mut ended = Vec::new();
+    for login in &logins {
+        ended.extend(store::session::end_all(tx, tenant.id, login.id).await?);
         store::password_reset::void(tx, tenant.id, login.id).await?;
         store::identity::remove(tx, tenant.id, login.id, &actor, &bare).await?;
+    }
+    if let Some(login) = logins.first() {
+        ending.tell(tx, tenant.id, login, ended).await?;
     }
     event::append(tx, tenant, planned).await?;
     Ok(true)

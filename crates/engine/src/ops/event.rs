@@ -9,7 +9,7 @@ use crate::config::Nats;
 use crate::crypto::sha256;
 use crate::error::{Code, Error, Result};
 use crate::model::event::{Event, EventName, NumberedEvent};
-use crate::model::ids::{DeliveryId, EventId};
+use crate::model::ids::{DeliveryId, EventId, TenantId};
 use crate::model::tenant::{Message, Tenant, TenantSettings, Webhook};
 use crate::store::delivery::DeliveryRow;
 use crate::store::event::Range;
@@ -38,15 +38,31 @@ pub struct Planned {
 #[must_use]
 pub fn plan(engine: &Engine, tenant: &Tenant, name: EventName, data: Map<String, Value>, secret_ref: Option<String>) -> Planned {
     debug_assert!(name.spec().fits(&data), "{} is described otherwise", name.as_str());
+    let mut planned = draw(engine, tenant, name);
+    planned.event.data = data;
+    planned.event.secret_ref = secret_ref;
+    planned
+}
+
+/// As `plan`, of an event whose data only the transaction finds: see `append_with`.
+#[must_use]
+pub fn draw(engine: &Engine, tenant: &Tenant, name: EventName) -> Planned {
     let now = engine.clock.now();
     let nats = engine.config.nats.as_ref();
     let subscribers = subscribers(&tenant.settings, nats, name).map(|id| (DeliveryId(engine.rng.ulid(now)), id)).collect();
-    Planned { event: Event { id: EventId(engine.rng.ulid(now)), name, data, secret_ref, created_at: now }, subscribers }
+    Planned { event: Event { id: EventId(engine.rng.ulid(now)), name, data: Map::new(), secret_ref: None, created_at: now }, subscribers }
 }
 
 /// Writes the event into the transaction of the change. Wake the outbox after the commit.
 pub async fn append(tx: &mut Tx, tenant: &Arc<Tenant>, planned: &Planned) -> Result<()> {
     store::event::append(tx, tenant.id, &planned.event, &planned.subscribers).await
+}
+
+/// As `append`, of what `draw` gave.
+pub async fn append_with(tx: &mut Tx, tenant: TenantId, drawn: &Planned, data: Map<String, Value>) -> Result<()> {
+    let event = Event { data, ..drawn.event.clone() };
+    debug_assert!(event.name.spec().fits(&event.data), "{} is described otherwise", event.name.as_str());
+    store::event::append(tx, tenant, &event, &drawn.subscribers).await
 }
 
 /// Who hears `name`: the mailer, if it has a message for it and a way to send; and each webhook, `JetStream` and the bridge, by their patterns.
@@ -67,7 +83,10 @@ pub fn message_for(name: EventName) -> Option<Message> {
     match name {
         EventName::PasswordReset => Some(Message::PasswordReset),
         EventName::PasswordUpdated => Some(Message::PasswordChanged),
-        EventName::IdentityLinked
+        EventName::SignedIn
+        | EventName::SessionEnded
+        | EventName::SignInFailed
+        | EventName::IdentityLinked
         | EventName::IdentityUnlinked
         | EventName::CustomerCreated
         | EventName::CustomerUpdated

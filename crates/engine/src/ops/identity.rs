@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 use crate::ops::account::linked_data;
 use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
-use crate::ops::session::{self, Caller};
+use crate::ops::session::{self, Caller, Ending, Reason};
 use crate::provider::emailpass;
 use crate::store::{self, Reader, Tx};
 
@@ -159,19 +159,19 @@ pub async fn unlink(engine: &Engine, tenant: &Arc<Tenant>, caller: Caller, id: I
     let removed = by_id(engine, tenant, id).await?.ok_or_else(missing)?;
     let planned = event::plan(engine, tenant, EventName::IdentityUnlinked, linked_data(&removed), None);
     let change = Change { tenant: tenant.clone(), caller, fresh_since: engine.clock.now().before(FRESH), planned };
-    let input = Arc::new(change);
+    let input = Arc::new((change, Ending::draw(engine, tenant, Reason::LoginRemoved)));
     let found = engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { unlink_tx(tx, &input, id).await })
+            Box::pin(async move { unlink_tx(tx, &input.0, &input.1, id).await })
         })
         .await?;
     engine.outbox.wake();
     if found { Ok(()) } else { Err(missing()) }
 }
 
-async fn unlink_tx(tx: &mut Tx, change: &Change, id: IdentityId) -> Result<bool> {
+async fn unlink_tx(tx: &mut Tx, change: &Change, ending: &Ending, id: IdentityId) -> Result<bool> {
     let tenant = change.tenant.id;
     let (own, actor) = account(tx, change).await?;
     let logins = store::identity::of_actor(tx, tenant, &own.key.actor_type, &actor).await?;
@@ -187,7 +187,8 @@ async fn unlink_tx(tx: &mut Tx, change: &Change, id: IdentityId) -> Result<bool>
     if !logins.iter().filter(usable).any(|login| login.id != id) {
         return Err(Error::new(Code::NotAllowed, "The last way in to an account cannot be removed"));
     }
-    store::session::end_all(tx, tenant, id).await?;
+    let ended = store::session::end_all(tx, tenant, id).await?;
+    ending.tell_of(tx, tenant, id, ended).await?;
     store::password_reset::void(tx, tenant, id).await?;
     store::identity::remove(tx, tenant, id, &own.key.actor_type, &actor).await?;
     event::append(tx, &change.tenant, &change.planned).await?;

@@ -8,6 +8,7 @@ pub mod customer;
 pub mod customer_import;
 pub mod delivery;
 pub mod event;
+pub mod failed_sign_in;
 pub mod idempotency;
 pub mod identity;
 pub mod password_change;

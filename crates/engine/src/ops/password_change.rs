@@ -12,7 +12,7 @@ use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
-use crate::ops::session::{self, Caller};
+use crate::ops::session::{self, Caller, Ending, Reason};
 use crate::ops::{Client, password_reset, registration, sign_in};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
@@ -51,8 +51,9 @@ pub async fn change(
         }
         let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;
         let planned = event::plan(engine, tenant, EventName::PasswordUpdated, password_reset::updated_data(&login), None);
+        let ending = Ending::draw(engine, tenant, Reason::PasswordChanged);
         let (caller, failures, receipt) = (caller.clone(), failures.clone(), receipt.clone());
-        let input = Arc::new((tenant.clone(), Change { caller, verified: login, hash, failures, planned, receipt }));
+        let input = Arc::new((tenant.clone(), Change { caller, verified: login, hash, failures, planned, ending, receipt }));
         let work = engine.db.write(move |tx| {
             let input = input.clone();
             Box::pin(async move { change_tx(tx, &input.0, &input.1).await })
@@ -77,6 +78,7 @@ struct Change {
     hash: String,
     failures: Failures,
     planned: Planned,
+    ending: Ending,
     receipt: Receipt<()>,
 }
 
@@ -93,10 +95,11 @@ async fn change_tx(tx: &mut Tx, tenant: &Arc<Tenant>, change: &Change) -> Result
         return Ok(Some(store::identity::by_id(tx, tenant.id, id).await?.ok_or_else(Error::unauthenticated)?));
     }
     if tenant.settings.passwords.revoke_sessions_on_change {
-        match change.caller.session {
+        let ended = match change.caller.session {
             Some(own) => store::session::end_others(tx, tenant.id, id, own).await?,
             None => store::session::end_all(tx, tenant.id, id).await?,
         };
+        change.ending.tell(tx, tenant.id, &change.verified, ended).await?;
     }
     store::password_reset::void(tx, tenant.id, id).await?;
     change.failures.give_back(tx, tenant).await?;

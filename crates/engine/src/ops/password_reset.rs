@@ -13,13 +13,14 @@ use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
 use crate::model::email::Email;
 use crate::model::event::{Event, EventName};
 use crate::model::identity::{ActorType, Identity, IdentityKey};
-use crate::model::ids::{IdentityId, JobId};
+use crate::model::ids::JobId;
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::{ResetClaims, ResetPurpose};
 use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
+use crate::ops::session::{Ending, Reason};
 use crate::ops::{Client, registration};
 use crate::provider::emailpass;
 use crate::store::job::ClaimedJob;
@@ -358,15 +359,16 @@ pub async fn complete(
     registration::check_password(tenant, local_part, secret)?;
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
     let planned = event::plan(engine, tenant, EventName::PasswordUpdated, updated_data(&identity), None);
+    let ending = Ending::draw(engine, tenant, Reason::PasswordReset);
     let failures = Failures::at(engine, tenant, &identity.key);
-    let input = Arc::new((tenant.clone(), identity.id, claims.jti, hash, failures, planned, receipt.clone()));
+    let input = Arc::new((tenant.clone(), identity, claims.jti, hash, failures, (planned, ending), receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (tenant, identity, jti, hash, failures, planned, receipt) = &*input;
-                complete_tx(tx, tenant, *identity, jti, hash, failures, planned).await?;
+                let (tenant, identity, jti, hash, failures, told, receipt) = &*input;
+                complete_tx(tx, tenant, identity, jti, hash, failures, told).await?;
                 receipt.settle(tx, &(), None).await
             })
         })
@@ -388,12 +390,13 @@ pub(super) fn updated_data(login: &Identity) -> Map<String, Value> {
 async fn complete_tx(
     tx: &mut Tx,
     tenant: &Arc<Tenant>,
-    identity: IdentityId,
+    login: &Identity,
     jti: &str,
     hash: &str,
     failures: &Failures,
-    planned: &Planned,
+    (planned, ending): &(Planned, Ending),
 ) -> Result<()> {
+    let identity = login.id;
     // The lock orders this against a sign-in that has verified the old password and is about to begin a session.
     store::identity::lock(tx, tenant.id, identity).await?;
     if store::password_reset::consume(tx, tenant.id, jti).await? != Some(identity) {
@@ -403,7 +406,8 @@ async fn complete_tx(
     // Whoever has the link reads the mailbox.
     store::identity::prove(tx, tenant.id, identity).await?;
     if tenant.settings.passwords.revoke_sessions_on_change {
-        store::session::end_all(tx, tenant.id, identity).await?;
+        let ended = store::session::end_all(tx, tenant.id, identity).await?;
+        ending.tell(tx, tenant.id, login, ended).await?;
     }
     // Strangers' wrong guesses must not keep the owner out.
     failures.give_back(tx, tenant).await?;

@@ -52,8 +52,9 @@ pub async fn register(
         let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
         let now = engine.clock.now();
         let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
-        create(engine, tenant, identity, new, receipt).await?
+        create(engine, tenant, identity, new.untold(), receipt).await?
     };
+    engine.outbox.wake();
     token.ok_or_else(taken)
 }
 
@@ -116,7 +117,7 @@ async fn create(
                 if !store::identity::insert(tx, tenant.id, identity).await? {
                     return Ok(None);
                 }
-                session::begin(tx, tenant, new, identity.id).await?;
+                session::begin(tx, tenant, new, identity).await?;
                 let token = session::token(engine, tenant, new, identity)?;
                 receipt.settle(tx, &token, Some(new.id())).await?;
                 Ok(Some(token))
@@ -155,7 +156,7 @@ async fn resume_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: 
     let current = store::identity::by_id(tx, tenant.id, verified.id).await?;
     let Some(current) = current.filter(|now| now.password_hash == verified.password_hash && now.actor_id.is_none()) else { return Ok(None) };
     failures.give_back(tx, tenant).await?;
-    session::begin(tx, tenant, new, verified.id).await?;
+    session::begin(tx, tenant, new, &current).await?;
     Ok(Some(current))
 }
 

@@ -8,11 +8,14 @@ use ulid::Ulid;
 use crate::Engine;
 use crate::error::{Code, Error, Result};
 use crate::limits::{self, Limit, Ticket, ticket};
+use crate::model::event::EventName;
 use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, IdentityId, SessionId, TenantId, UserId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
 use crate::model::token::SessionClaims;
+use crate::ops::account::linked_data;
+use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
 use crate::ops::identity;
 use crate::store::session::SessionRow;
@@ -22,6 +25,8 @@ use crate::store::{self, Reader, Tx};
 const USER_AGENT: usize = 200;
 /// Most sessions that a list shows.
 const LISTED: usize = 100;
+/// Most ids that one event names.
+const NAMED: usize = 100;
 
 /// Who is calling: a token that verified or a cookie, whose session lives.
 #[derive(Debug, Clone)]
@@ -41,11 +46,18 @@ pub struct NewSession {
     started_at: Timestamp,
     expires_at: Timestamp,
     user_agent: Option<String>,
+    /// What tells that somebody signed in; `None` where nobody did.
+    signed_in: Option<Planned>,
 }
 
 impl NewSession {
     pub(super) const fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// Begins without a sign-in: a registration, a token made elsewhere.
+    pub(super) fn untold(self) -> Self {
+        Self { signed_in: None, ..self }
     }
 }
 
@@ -60,12 +72,85 @@ pub fn draw(engine: &Engine, tenant: &Tenant, user_agent: Option<&str>) -> NewSe
         started_at,
         expires_at: started_at.after(tenant.settings.tokens.session_max_age.0),
         user_agent: user_agent.filter(|text| !text.is_empty()),
+        signed_in: Some(event::draw(engine, tenant, EventName::SignedIn)),
     }
 }
 
-/// Writes the session's row.
-pub async fn begin(tx: &mut Tx, tenant: &Tenant, session: &NewSession, identity: IdentityId) -> Result<()> {
-    store::session::insert(tx, tenant.id, session.id, identity, session.expires_at, session.user_agent.as_deref()).await
+/// Writes the session's row, and the event if somebody signed in.
+pub async fn begin(tx: &mut Tx, tenant: &Tenant, session: &NewSession, login: &Identity) -> Result<()> {
+    store::session::insert(tx, tenant.id, session.id, login.id, session.expires_at, session.user_agent.as_deref()).await?;
+    let Some(drawn) = &session.signed_in else { return Ok(()) };
+    let mut data = linked_data(login);
+    data.insert("actor_id".to_owned(), Value::String(actor_id(login)));
+    data.insert("session_id".to_owned(), Value::String(session.id.to_string()));
+    event::append_with(tx, tenant.id, drawn, data).await
+}
+
+/// The id of the login's account on the wire; empty where it has none.
+fn actor_id(login: &Identity) -> String {
+    login.actor_id.as_deref().map(|bare| format!("{}{bare}", prefix(login.key.actor_type.as_str()))).unwrap_or_default()
+}
+
+/// Why sessions end before their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    SignedOut,
+    EndedByOwner,
+    PasswordChanged,
+    PasswordReset,
+    LoginRemoved,
+    CustomerDeleted,
+    Replaced,
+    TakenOver,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed_out",
+            Self::EndedByOwner => "ended_by_owner",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
+            Self::LoginRemoved => "login_removed",
+            Self::CustomerDeleted => "customer_deleted",
+            Self::Replaced => "replaced",
+            Self::TakenOver => "taken_over",
+        }
+    }
+}
+
+/// What tells of sessions that an act ends, drawn before its transaction: one event, however many they are.
+pub(super) struct Ending {
+    reason: Reason,
+    drawn: Planned,
+}
+
+impl Ending {
+    pub(super) fn draw(engine: &Engine, tenant: &Tenant, reason: Reason) -> Self {
+        Self { reason, drawn: event::draw(engine, tenant, EventName::SessionEnded) }
+    }
+
+    /// Tells what `ended`, of the account of `login`. Of nothing there is nothing to tell.
+    pub(super) async fn tell(&self, tx: &mut Tx, tenant: TenantId, login: &Identity, mut ended: Vec<SessionId>) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        ended.sort_by_key(|id| std::cmp::Reverse(*id));
+        let mut data = linked_data(login);
+        data.insert("reason".to_owned(), self.reason.as_str().into());
+        data.insert("count".to_owned(), ended.len().into());
+        data.insert("session_ids".to_owned(), ended.iter().take(NAMED).map(ToString::to_string).collect());
+        event::append_with(tx, tenant, &self.drawn, data).await
+    }
+
+    /// As `tell`, of a login that is known by its id.
+    pub(super) async fn tell_of(&self, tx: &mut Tx, tenant: TenantId, login: IdentityId, ended: Vec<SessionId>) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let login = store::identity::by_id(tx, tenant, login).await?.ok_or_else(|| Error::storage("a session had no login"))?;
+        self.tell(tx, tenant, &login, ended).await
+    }
 }
 
 /// Signs a token of `session` for `identity`. It draws nothing and waits for nothing, so a transaction may do it.
@@ -77,7 +162,7 @@ pub fn token(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &
 fn claims(engine: &Engine, tenant: &Tenant, session: &NewSession, identity: &Identity) -> SessionClaims {
     let iat = session.started_at.seconds();
     let ttl = i64::try_from(tenant.settings.tokens.ttl.0.as_secs()).unwrap_or(i64::MAX);
-    let actor_id = identity.actor_id.as_deref().map(|bare| format!("{}{bare}", prefix(identity.key.actor_type.as_str()))).unwrap_or_default();
+    let actor_id = actor_id(identity);
     let mut app_metadata = Map::new();
     if !actor_id.is_empty() {
         app_metadata.insert(format!("{}_id", identity.key.actor_type), Value::String(actor_id.clone()));
@@ -128,7 +213,7 @@ pub async fn refresh(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller
 /// A session that has begun, as of now.
 fn again(engine: &Engine, row: &SessionRow) -> NewSession {
     let started_at = engine.clock.now();
-    NewSession { id: row.id, jti: engine.rng.ulid(started_at), started_at, expires_at: row.expires_at, user_agent: None }
+    NewSession { id: row.id, jti: engine.rng.ulid(started_at), started_at, expires_at: row.expires_at, user_agent: None, signed_in: None }
 }
 
 /// The caller who shows the cookie of the session `row`: what its login is now.
@@ -150,7 +235,7 @@ pub(super) struct Adoption {
 
 impl Adoption {
     pub(super) fn draw(engine: &Engine, tenant: &Tenant, caller: &Caller) -> Self {
-        Self { new: draw(engine, tenant, None), budget: ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare()) }
+        Self { new: draw(engine, tenant, None).untold(), budget: ticket(engine, tenant, Limit::CustomerUpdates, &caller.identity.bare()) }
     }
 }
 
@@ -188,7 +273,7 @@ pub(super) async fn adopt_tx(tx: &mut Tx, tenant: &Tenant, caller: &Caller, adop
         return Ok(Err(not_refreshed()));
     }
     let Some(identity) = store::identity::by_id(tx, tenant.id, caller.identity).await? else { return Ok(Err(not_refreshed())) };
-    begin(tx, tenant, new, identity.id).await?;
+    begin(tx, tenant, new, &identity).await?;
     Ok(Ok(identity))
 }
 
@@ -305,14 +390,16 @@ pub enum Which {
 /// # Errors
 /// `Unauthenticated` if the caller's own has ended meanwhile, `NotFound` if `One` names none of the account's.
 pub async fn end(engine: &Engine, tenant: &Tenant, caller: &Caller, which: Which) -> Result<()> {
-    let (tenant, input) = (tenant.id, Arc::new(caller.clone()));
+    let reason = if which == Which::Own { Reason::SignedOut } else { Reason::EndedByOwner };
+    let (tenant, input) = (tenant.id, Arc::new((caller.clone(), Ending::draw(engine, tenant, reason))));
     let found = engine
         .db
         .write(move |tx| {
             let input = input.clone();
-            Box::pin(async move { end_tx(tx, tenant, &input, which).await })
+            Box::pin(async move { end_tx(tx, tenant, &input.0, which, &input.1).await })
         })
         .await?;
+    engine.outbox.wake();
     match which {
         Which::One(ended) if !found => Err(not_found(&ended.to_string())),
         _ => Ok(()),
@@ -325,25 +412,28 @@ pub fn not_found(id: &str) -> Error {
     Error::new(Code::NotFound, format!("Session with id: {id} was not found"))
 }
 
-async fn end_tx(tx: &mut Tx, tenant: TenantId, caller: &Caller, which: Which) -> Result<bool> {
+async fn end_tx(tx: &mut Tx, tenant: TenantId, caller: &Caller, which: Which, ending: &Ending) -> Result<bool> {
     // Under the lock, so that of two sessions that end each other one is left.
     let logins = identity::lock_logins(tx, tenant, caller.identity).await?;
     if !stands(tx, tenant, caller).await? {
         return Err(Error::unauthenticated());
     }
+    let mut ended = Vec::new();
     if which == Which::Own {
-        return match caller.session {
-            Some(own) => store::session::end(tx, tenant, own, caller.identity).await,
-            None => store::session::note_end(tx, tenant, caller.identity).await.map(|()| true),
-        };
+        match caller.session {
+            Some(own) => ended.extend(store::session::end(tx, tenant, own, caller.identity).await?.then_some(own)),
+            None => store::session::note_end(tx, tenant, caller.identity).await?,
+        }
+    } else {
+        for login in logins {
+            match (which, caller.session) {
+                (Which::One(one), _) => ended.extend(store::session::end(tx, tenant, one, login.id).await?.then_some(one)),
+                (Which::Others, Some(own)) => ended.extend(store::session::end_others(tx, tenant, login.id, own).await?),
+                _ => ended.extend(store::session::end_all(tx, tenant, login.id).await?),
+            }
+        }
     }
-    let mut found = false;
-    for login in logins {
-        found |= match (which, caller.session) {
-            (Which::One(one), _) => store::session::end(tx, tenant, one, login.id).await?,
-            (Which::Others, Some(own)) => store::session::end_others(tx, tenant, login.id, own).await? > 0,
-            _ => store::session::end_all(tx, tenant, login.id).await? > 0,
-        };
-    }
+    let found = !ended.is_empty();
+    ending.tell_of(tx, tenant, caller.identity, ended).await?;
     Ok(found)
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::ids::TenantId;
 use crate::model::tenant::Tenant;
 use crate::ops::idempotency::Receipt;
-use crate::ops::session::{self, Adoption, Caller};
+use crate::ops::session::{self, Adoption, Caller, Ending, Reason};
 use crate::store;
 
 /// Characters of a value: 32 random bytes.
@@ -37,13 +37,14 @@ pub async fn give(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, s
     let adoption = Adoption::draw(engine, tenant, caller);
     let (tenant_id, identity, now) = (tenant.id, caller.identity, engine.clock.now());
     let replaced = shown.filter(|shown| is_one(shown)).map(hash);
-    let input = Arc::new((value, tenant.clone(), caller.clone(), adoption, receipt.clone()));
-    engine
+    let ending = Ending::draw(engine, tenant, Reason::Replaced);
+    let input = Arc::new((value, tenant.clone(), caller.clone(), adoption, ending, receipt.clone()));
+    let given = engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (value, tenant, caller, adoption, receipt) = &*input;
+                let (value, tenant, caller, adoption, ending, receipt) = &*input;
                 let id = match caller.session {
                     Some(id) => id,
                     None => match session::adopt_tx(tx, tenant, caller, adoption).await? {
@@ -55,15 +56,19 @@ pub async fn give(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, s
                 let Some(expires_at) = store::session::set_cookie(tx, tenant_id, id, identity, &hash(value)).await? else {
                     return Ok(Err(Error::unauthenticated()));
                 };
-                if let Some(replaced) = replaced {
-                    store::session::end_replaced(tx, tenant_id, &replaced, id).await?;
+                if let Some(replaced) = replaced
+                    && let Some((ended, login)) = store::session::end_replaced(tx, tenant_id, &replaced, id).await?
+                {
+                    ending.tell_of(tx, tenant_id, login, vec![ended]).await?;
                 }
                 let given = Given { value: value.clone(), lasts: expires_at.since(now) };
                 receipt.settle(tx, &given, Some(id)).await?;
                 Ok(Ok(given))
             })
         })
-        .await?
+        .await?;
+    engine.outbox.wake();
+    given
 }
 
 /// Whether the cookie that `line`, a `Set-Cookie`, gave is the one of a live session.

@@ -40,7 +40,10 @@ pub async fn sign_in(
     // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
     for _ in 0..2 {
         match attempt(engine, tenant, client, login, secret, &failures, receipt).await? {
-            Begun::Token(token) => return Ok(token),
+            Begun::Token(token) => {
+                engine.outbox.wake();
+                return Ok(token);
+            }
             Begun::Changed(now) => login = now.map(|now| *now),
         }
     }
@@ -68,7 +71,10 @@ async fn attempt(
     let candidate = if too_long { "" } else { secret };
     let stored = found.as_ref().and_then(|identity| identity.password_hash.as_deref());
     let compared = failures.judged(engine, tenant, engine.hasher.compare(candidate, stored).await).await?;
+    let known = found.as_ref().map(|login| login.id);
     let Some(identity) = found.filter(|_| compared.verdict != Verdict::Wrong && !too_long) else {
+        // Known or not, the same is done.
+        engine.failed_sign_ins.note(tenant.id, known, engine.clock.now());
         hold_back(engine, tenant, compared.began).await?;
         return Err(refused());
     };
@@ -148,7 +154,7 @@ async fn begin(
                 let Some(current) = current.as_ref().filter(|now| now.password_hash == identity.password_hash) else {
                     return Ok(Begun::Changed(current.map(Box::new)));
                 };
-                begin_tx(tx, tenant, identity, failures, upgraded.as_deref(), new).await?;
+                begin_tx(tx, tenant, current, failures, upgraded.as_deref(), new).await?;
                 let token = session::token(engine, tenant, new, current)?;
                 receipt.settle(tx, &token, Some(new.id())).await?;
                 Ok(Begun::Token(token))
@@ -162,5 +168,5 @@ async fn begin_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &
         store::identity::replace_hash(tx, tenant.id, verified.id, old, hash).await?;
     }
     failures.give_back(tx, tenant).await?;
-    session::begin(tx, tenant, new, verified.id).await
+    session::begin(tx, tenant, new, verified).await
 }

@@ -11,6 +11,7 @@ use crate::model::ids::{IdentityId, UserId};
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::ops::registration;
+use crate::ops::session::{Ending, Reason};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
@@ -27,7 +28,8 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
     let key = emailpass::key(&ActorType::new("user"), email);
     let failures = Failures::at(engine, tenant, &key);
     let login = Identity::with_password(identity, key, email.as_written(), hash, now);
-    let input = Arc::new((tenant.clone(), New { user, email: email.clone(), login }, failures));
+    let input =
+        Arc::new((tenant.clone(), New { user, email: email.clone(), login, ending: Ending::draw(engine, tenant, Reason::TakenOver) }, failures));
     engine
         .db
         .write(move |tx| {
@@ -35,6 +37,7 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
             Box::pin(async move { create_tx(tx, &input.0, &input.1, &input.2).await })
         })
         .await?;
+    engine.outbox.wake();
     Ok(user)
 }
 
@@ -43,6 +46,7 @@ struct New {
     user: UserId,
     email: Email,
     login: Identity,
+    ending: Ending,
 }
 
 async fn create_tx(tx: &mut Tx, tenant: &Tenant, new: &New, failures: &Failures) -> Result<()> {
@@ -56,7 +60,8 @@ async fn create_tx(tx: &mut Tx, tenant: &Tenant, new: &New, failures: &Failures)
     }
     // The update locks the login, so a sign-in with the stranger's password ends before it or fails after it.
     let adopted = store::identity::adopt(tx, tenant.id, login, &actor).await?.ok_or_else(taken)?;
-    store::session::end_all(tx, tenant.id, adopted).await?;
+    let ended = store::session::end_all(tx, tenant.id, adopted).await?;
+    new.ending.tell_of(tx, tenant.id, adopted, ended).await?;
     store::password_reset::void(tx, tenant.id, adopted).await?;
     failures.give_back(tx, tenant).await
 }

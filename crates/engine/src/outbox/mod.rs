@@ -1,6 +1,7 @@
 //! What runs after commit: jobs are done, deliveries are made.
 
 mod dispatcher;
+mod failed_sign_in;
 mod lane;
 mod mail;
 mod medusa;
@@ -18,6 +19,7 @@ use crate::Engine;
 pub use dispatcher::run;
 #[cfg(feature = "testing")]
 pub(crate) use dispatcher::{Work, carry_out, claim};
+pub use failed_sign_in::tell_failures;
 pub use lane::Lane;
 #[cfg(feature = "testing")]
 pub(crate) use lane::Slots;

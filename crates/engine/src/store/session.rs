@@ -16,10 +16,12 @@ statements! {
         WHERE tenant_id = $1 AND cookie_hash = $2 AND ended_at IS NULL AND expires_at > $3";
     SET_COOKIE = "UPDATE sessions SET cookie_hash = $4 WHERE tenant_id = $1 AND id = $2 AND identity_id = $3 AND ended_at IS NULL AND expires_at > $5
         RETURNING expires_at";
-    END_REPLACED = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND cookie_hash = $2 AND id <> $3 AND ended_at IS NULL";
+    END_REPLACED = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND cookie_hash = $2 AND id <> $3 AND ended_at IS NULL
+        RETURNING id, expires_at, identity_id";
     END = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND id = $2 AND identity_id = $3 AND ended_at IS NULL AND expires_at > $4";
-    END_OTHERS = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND identity_id = $2 AND id <> $3 AND ended_at IS NULL";
-    END_ALL = "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND ended_at IS NULL";
+    END_OTHERS = "UPDATE sessions SET ended_at = $4 WHERE tenant_id = $1 AND identity_id = $2 AND id <> $3 AND ended_at IS NULL
+        RETURNING id, expires_at";
+    END_ALL = "UPDATE sessions SET ended_at = $3 WHERE tenant_id = $1 AND identity_id = $2 AND ended_at IS NULL RETURNING id, expires_at";
     // Never back: a clock that was set back must not revive a token.
     NOTE_END = "UPDATE identities SET sessions_ended_at = CASE WHEN sessions_ended_at > $3 THEN sessions_ended_at ELSE $3 END WHERE tenant_id = $1 AND id = $2";
     SWEEP = "DELETE FROM sessions WHERE tenant_id = $1 AND id IN (SELECT id FROM sessions WHERE tenant_id = $1 AND expires_at <= $2 LIMIT 500)";
@@ -86,11 +88,40 @@ pub async fn set_cookie(tx: &mut Tx, tenant: TenantId, id: SessionId, identity: 
     Ok(tx.returning::<(i64,)>(SET_COOKIE, &values).await?.map(|(micros,)| Timestamp::from_micros(micros)))
 }
 
-/// Ends the session whose cookie hashes to `hash`, unless it is `id`, which takes its place in the browser.
-pub async fn end_replaced(tx: &mut Tx, tenant: TenantId, hash: &[u8; 32], id: SessionId) -> Result<()> {
+/// A session that was ended just now.
+struct EndedRow {
+    id: SessionId,
+    expires_at: Timestamp,
+}
+
+impl FromRow for EndedRow {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { id: row.id(0)?, expires_at: row.time(1)? })
+    }
+}
+
+/// The session that a cookie's successor ended, and its login.
+struct ReplacedRow {
+    ended: EndedRow,
+    identity: IdentityId,
+}
+
+impl FromRow for ReplacedRow {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { ended: EndedRow::from_row(row)?, identity: row.id(2)? })
+    }
+}
+
+/// Those that lived: one that had run out was not ended by anybody.
+fn lived(rows: Vec<EndedRow>, now: Timestamp) -> Vec<SessionId> {
+    rows.into_iter().filter(|row| row.expires_at > now).map(|row| row.id).collect()
+}
+
+/// Ends the session whose cookie hashes to `hash`, unless it is `id`, which takes its place in the browser. Which lived until then, and whose it was.
+pub async fn end_replaced(tx: &mut Tx, tenant: TenantId, hash: &[u8; 32], id: SessionId) -> Result<Option<(SessionId, IdentityId)>> {
     let now = tx.now();
-    tx.exec(END_REPLACED, &[tenant.into(), hash.as_slice().into(), id.into(), now.into()]).await?;
-    Ok(())
+    let found = tx.returning::<ReplacedRow>(END_REPLACED, &[tenant.into(), hash.as_slice().into(), id.into(), now.into()]).await?;
+    Ok(found.filter(|row| row.ended.expires_at > now).map(|row| (row.ended.id, row.identity)))
 }
 
 /// Ends one session of the identity. False: it has no such live one, so of two concurrent calls exactly one ends it.
@@ -99,11 +130,11 @@ pub async fn end(tx: &mut Tx, tenant: TenantId, id: SessionId, identity: Identit
     Ok(tx.exec(END, &[tenant.into(), id.into(), identity.into(), now.into()]).await? == 1)
 }
 
-/// Ends every session of the identity but `kept`, and every token of it that has none; how many sessions there were.
-pub async fn end_others(tx: &mut Tx, tenant: TenantId, identity: IdentityId, kept: SessionId) -> Result<u64> {
+/// Ends every session of the identity but `kept`, and every token of it that has none; which sessions lived until then.
+pub async fn end_others(tx: &mut Tx, tenant: TenantId, identity: IdentityId, kept: SessionId) -> Result<Vec<SessionId>> {
     let now = tx.now();
     note_end(tx, tenant, identity).await?;
-    tx.exec(END_OTHERS, &[tenant.into(), identity.into(), kept.into(), now.into()]).await
+    Ok(lived(tx.returning_all(END_OTHERS, &[tenant.into(), identity.into(), kept.into(), now.into()]).await?, now))
 }
 
 /// Ends every token of the identity that has no session.
@@ -113,11 +144,11 @@ pub async fn note_end(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Re
     Ok(())
 }
 
-/// Ends every session of the identity, and every token of it that has none; how many sessions there were.
-pub async fn end_all(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<u64> {
+/// Ends every session of the identity, and every token of it that has none; which sessions lived until then.
+pub async fn end_all(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<Vec<SessionId>> {
     let now = tx.now();
     note_end(tx, tenant, identity).await?;
-    tx.exec(END_ALL, &[tenant.into(), identity.into(), now.into()]).await
+    Ok(lived(tx.returning_all(END_ALL, &[tenant.into(), identity.into(), now.into()]).await?, now))
 }
 
 /// Deletes sessions that expired before now, a batch of them.

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use vestibule_engine::outbox::MOST_WAITING;
 use vestibule_engine::{ops, testing};
 
-use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, customer, secret_key};
-use crate::support::client::{Answer, Shop, basic};
+use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, secret_key};
+use crate::support::client::{Answer, Shop, basic, claims};
 use crate::support::each_db;
 
 const UNNUMBERED: &str = "SELECT COUNT(*) FROM events WHERE number IS NULL";
 const DAY: Duration = Duration::from_hours(24);
+
+/// The data of all events of this name, in the order of their numbers.
+async fn told(app: &TestApp, name: &str) -> Vec<Value> {
+    app.until(UNNUMBERED, &["0"]).await;
+    let page = Puller::of(app, "acme").await.pull(&format!("?limit=500&name={name}")).await.expect_status(200).json();
+    page["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect()
+}
 
 /// A program of the shop that pulls.
 #[derive(Clone)]
@@ -91,6 +99,81 @@ each_db! {
         assert!(!puller.pull("?limit=500").await.text.contains(&reset));
         let all = puller.pull("?limit=500").await.text;
         assert!(!all.contains("foreign"), "nothing of another shop");
+    }
+
+    async fn a_sign_in_is_told_and_a_registration_a_refresh_and_a_refusal_are_not(app: TestApp) {
+        let shop = app.acme();
+        let first = shop.register(ADDRESS, PASSWORD).await.expect_status(200).token();
+        shop.post("/store/customers").bearer(&first).json(&json!({"email": ADDRESS})).send().await.expect_status(200);
+        assert_eq!(told(app, "auth.signed_in").await, [Value::Null; 0], "a registration");
+        let token = shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200).token();
+        shop.post("/auth/token/refresh").bearer(&token).send().await.expect_status(200);
+        shop.sign_in(ADDRESS, "an-Other-pass-7").await.expect_status(401);
+        let claims = claims(&token);
+        let expected = json!({"auth_identity_id": claims["auth_identity_id"], "actor_type": "customer", "auth_provider": "emailpass",
+            "actor_id": claims["actor_id"], "session_id": claims["sid"]});
+        assert_eq!(told(app, "auth.signed_in").await, [expected]);
+    }
+
+    async fn each_way_of_ending_sessions_is_told_once(app: TestApp) {
+        let shop = app.acme();
+        let mut ended = 0;
+        let mut says = async |app: &TestApp, reason: &str, count: u64| {
+            ended += 1;
+            let all = told(app, "auth.session_ended").await;
+            assert_eq!(all.len(), ended, "{reason}: {all:?}");
+            let last = all.last().unwrap();
+            assert_eq!((&last["reason"], &last["count"]), (&json!(reason), &json!(count)), "{last}");
+            assert_eq!(last["session_ids"].as_array().unwrap().len() as u64, count, "{last}");
+        };
+        // Two: the registration's, and the sign-in's.
+        let token = customer(&shop, ADDRESS).await;
+        shop.call(Method::DELETE, "/auth/sessions").bearer(&token).send().await.expect_status(200);
+        says(app, "ended_by_owner", 1).await;
+        let again = shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200).token();
+        let reset = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
+        says(app, "password_reset", 2).await;
+        shop.me(&again).await.expect_status(401);
+        // A session that runs out is nobody's act.
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+        shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
+        app.advance(400 * DAY);
+        let id = claims(&token)["actor_id"].as_str().unwrap().to_owned();
+        let key = basic(&secret_key(app, "acme").await.1);
+        shop.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
+        shop.call(Method::DELETE, &format!("/admin/customers/{id}")).header("authorization", &key).send().await.expect_status(200);
+        let all = told(app, "auth.session_ended").await;
+        assert_eq!((&all.last().unwrap()["reason"], &all.last().unwrap()["count"]), (&json!("customer_deleted"), &json!(1)));
+    }
+
+    async fn of_two_who_sign_out_at_once_one_is_told_of(app: TestApp) {
+        let shop = app.acme();
+        let token = customer(&shop, ADDRESS).await;
+        let id = claims(&token)["sid"].as_str().unwrap().to_owned();
+        let mut outs = JoinSet::new();
+        for _ in 0..8 {
+            let call = shop.call(Method::DELETE, &format!("/auth/sessions/{id}")).bearer(&token);
+            outs.spawn(async move { call.send().await });
+        }
+        let done = outs.join_all().await.into_iter().filter(|answer| answer.status == 200).count();
+        assert_eq!((done, told(app, "auth.session_ended").await.len()), (1, 1));
+        assert_eq!(told(app, "auth.session_ended").await[0]["session_ids"], json!([id]));
+    }
+
+    async fn many_wrong_passwords_are_one_event_when_the_server_stops_and_an_unknown_address_none(app: TestApp) {
+        let shop = app.acme();
+        let token = customer(&shop, ADDRESS).await;
+        for _ in 0..3 {
+            shop.sign_in(ADDRESS, "an-Other-pass-7").await.expect_status(401);
+            shop.sign_in("nobody@example.com", "an-Other-pass-7").await.expect_status(401);
+        }
+        app.restart(|_| {}).await;
+        let all = told(app, "auth.sign_in_failed").await;
+        // A window may end between two tries.
+        assert_eq!(all.iter().map(|data| data["attempts"].as_u64().unwrap()).sum::<u64>(), 3, "{all:?}");
+        assert!(all.iter().all(|data| data["auth_identity_id"] == claims(&token)["auth_identity_id"]), "{all:?}");
     }
 
     async fn who_waits_is_told_at_once_and_holds_no_connection(app: TestApp) {

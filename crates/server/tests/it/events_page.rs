@@ -21,11 +21,14 @@ fn table() -> String {
 }
 
 fn property(field: &Field) -> (String, Value) {
-    let kind = match field.kind {
-        Kind::Text => "string",
-        Kind::Object => "object",
+    let what = field.what;
+    let schema = match field.kind {
+        Kind::Text => json!({"type": "string", "description": what}),
+        Kind::Number => json!({"type": "integer", "description": what}),
+        Kind::Texts => json!({"type": "array", "items": {"type": "string"}, "description": what}),
+        Kind::Object => json!({"type": "object", "description": what}),
     };
-    (field.name.to_owned(), json!({"type": kind, "description": field.what}))
+    (field.name.to_owned(), schema)
 }
 
 /// What a webhook receives of `name`. A secret field is not required: who does not name the event gets it without.

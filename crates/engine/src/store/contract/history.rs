@@ -166,7 +166,7 @@ impl Step {
                 hash[..16].copy_from_slice(&session.0.to_bytes());
                 format!("{:?}", session::set_cookie(tx, tenant, session, found.id, &hash).await?)
             }
-            4 => format!("{:?} {:?}", session::live(tx, tenant, session).await?, session::end_all(tx, tenant, found.id).await?),
+            4 => format!("{:?} {:?}", session::live(tx, tenant, session).await?, session::end_all(tx, tenant, found.id).await?.len()),
             5 => {
                 let Some((id, address)) = identity::claim_newest_reset(tx, tenant, &key(name), self.job).await? else { return Ok("stale".into()) };
                 password_reset::void(tx, tenant, id).await?;
@@ -179,7 +179,7 @@ impl Step {
                     return Ok(format!("refused {}", password_reset::reissue(tx, tenant, jti, &fresh, ends_at, 3).await?));
                 };
                 identity::set_password(tx, tenant, id, jti).await?;
-                format!("{id} {}", session::end_all(tx, tenant, id).await?)
+                format!("{id} {}", session::end_all(tx, tenant, id).await?.len())
             }
             _ => format!(
                 "{:?} {:?}",

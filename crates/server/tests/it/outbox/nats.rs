@@ -57,7 +57,10 @@ each_db! {
         customer(&app.acme(), ADDRESS).await;
         let token = app.reset_token(&app.acme(), ADDRESS).await;
         let stored = each_once(app, &nats).await;
-        assert_eq!(names(&stored), ["vestibule.acme.auth.password_reset", "vestibule.acme.customer.created", "vestibule.globex.customer.created"]);
+        assert_eq!(names(&stored), [
+            "vestibule.acme.auth.password_reset", "vestibule.acme.auth.signed_in", "vestibule.acme.customer.created",
+            "vestibule.globex.auth.signed_in", "vestibule.globex.customer.created"
+        ]);
         let reset = stored.iter().find(|message| message.subject.ends_with("password_reset")).unwrap();
         let expected = json!({
             "type": "auth.password_reset",
@@ -67,7 +70,7 @@ each_db! {
         });
         assert_eq!(reset.body, expected);
         assert!(!format!("{stored:?}").contains(token.split('.').nth(2).unwrap()));
-        assert_eq!(app.rows(ROWS).await, ["delivered 1"; 3]);
+        assert_eq!(app.rows(ROWS).await, ["delivered 1"; 5]);
     }
 
     async fn only_what_is_named_is_published_and_exactly_named_with_its_secret(app: TestApp) {
@@ -92,7 +95,7 @@ each_db! {
         nats.restart().await;
         drained(app).await;
         let ends = app.rows("SELECT state FROM deliveries WHERE subscriber = 'nats' ORDER BY state").await;
-        assert_eq!(ends, ["delivered", "delivered", "delivered", "superseded"]);
+        assert_eq!(ends, ["delivered", "delivered", "delivered", "delivered", "delivered", "superseded"]);
         let stored = nats.messages().await;
         let tokens: Vec<&Value> = stored.iter().map(|message| &message.body["data"]["token"]).filter(|token| token.is_string()).collect();
         assert_eq!(tokens.len(), 1);
@@ -121,17 +124,17 @@ each_db! {
         app.until("SELECT state, attempts FROM deliveries WHERE subscriber = 'mail'", &["delivered 1"]).await;
         // However long: waiting uses up no try, and nothing is given up.
         app.advance(Duration::from_hours(100));
-        assert_eq!(app.rows("SELECT COUNT(*) FROM deliveries WHERE subscriber = 'nats' AND state = 'waiting' AND attempts < 2").await, ["3"]);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM deliveries WHERE subscriber = 'nats' AND state = 'waiting' AND attempts < 2").await, ["5"]);
         nats.restart().await;
         drained(app).await;
-        assert_eq!(each_once(app, &nats).await.len(), 4);
+        assert_eq!(each_once(app, &nats).await.len(), 7);
     }
 
     async fn a_server_that_was_made_anew_gets_what_was_not_acknowledged(app: TestApp) {
         let mut nats = connected(app, &["*"]).await;
         customer(&app.acme(), ADDRESS).await;
         app.settle().await;
-        assert_eq!(nats.messages().await.len(), 1);
+        assert_eq!(nats.messages().await.len(), 2);
         nats.kill();
         nats.forget();
         for address in ["a@example.com", "b@example.com", "c@example.com"] {
@@ -139,7 +142,8 @@ each_db! {
         }
         nats.restart().await;
         drained(app).await;
-        assert_eq!(names(&nats.messages().await), ["vestibule.globex.customer.created"; 3]);
+        let expected = [["vestibule.globex.auth.signed_in"; 3], ["vestibule.globex.customer.created"; 3]].concat();
+        assert_eq!(names(&nats.messages().await), expected);
     }
 
     async fn f15_what_was_stored_and_not_marked_is_published_again_and_dropped(app: TestApp) {
@@ -156,7 +160,7 @@ each_db! {
         drained(app).await;
         assert_eq!(each_once(app, &nats).await, before);
         let answers = app.rows("SELECT answer FROM deliveries WHERE subscriber = 'nats'").await;
-        assert!(answers.len() == 2 && answers.iter().all(|answer| answer.ends_with("known already")), "{answers:?}");
+        assert!(answers.len() == 4 && answers.iter().all(|answer| answer.ends_with("known already")), "{answers:?}");
     }
 
     async fn f14_a_server_that_hangs_delays_nobody(app: TestApp) {
@@ -169,9 +173,9 @@ each_db! {
         let mail = app.next_mail(ADDRESS).await;
         assert!(!token_in(&mail).is_empty());
         let tried = "SELECT COUNT(*) FROM deliveries WHERE subscriber = 'nats' AND state = 'waiting' AND lease IS NULL";
-        app.until(tried, &["2"]).await;
+        app.until(tried, &["3"]).await;
         nats.resume();
         drained(app).await;
-        assert_eq!(each_once(app, &nats).await.len(), 3);
+        assert_eq!(each_once(app, &nats).await.len(), 5);
     }
 }

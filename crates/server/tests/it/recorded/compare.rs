@@ -13,7 +13,15 @@ use crate::support::client::Answer;
 const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What Medusa does not tell, or tells and nobody recorded: `customer.updated`.
-const OUR_EVENTS: [&str; 4] = ["auth.password_updated", "auth.identity_linked", "auth.identity_unlinked", "customer.updated"];
+const OUR_EVENTS: [&str; 7] = [
+    "auth.password_updated",
+    "auth.signed_in",
+    "auth.session_ended",
+    "auth.sign_in_failed",
+    "auth.identity_linked",
+    "auth.identity_unlinked",
+    "customer.updated",
+];
 
 const OUR_CLAIMS: [&str; 4] = ["iss", "aud", "jti", "sid"];
 

@@ -38,7 +38,7 @@ Its tokens are signed with HS256. The secret is a longer one than the recorded o
 - A `POST` heeds its `Idempotency-Key`, which Medusa does not read; see [api.md](api.md#sending-again).
 - A token has the recorded claims, and `iss`, `aud`, `jti` and `sid`. It needs its `exp`, and is good with the shop's own algorithm alone.
 - The cookie of a session is `__Host-vestibule`, and lives as long as the session. Signing out ends the session with its tokens, so the replay signs in anew after it.
-- There are further events: `auth.password_updated`, `auth.identity_linked`, `auth.identity_unlinked`.
+- There are further events: `auth.password_updated`, `auth.signed_in`, `auth.session_ended`, `auth.sign_in_failed`, `auth.identity_linked`, `auth.identity_unlinked`.
 - A preflight of a path that is there is answered as recorded, and one of a path that is not is a 404 (under `/store` without the key 400, under `/admin` without credentials 401).
 
 ## In single cases

@@ -88,6 +88,8 @@ impl Replay<'_> {
         self.app.settle().await;
         let calls = self.sink.calls();
         let told: Vec<Value> = calls[self.heard..].iter().map(crate::support::webhook_sink::Received::json).collect();
+        let (ended, told): (Vec<_>, Vec<_>) = told.iter().partition(|event| event["type"] == "auth.session_ended");
+        assert!(ended.len() <= 1 && ended.iter().all(|event| event["data"]["reason"] == "customer_deleted"), "{ended:?}");
         assert_eq!(
             told.iter().map(|event| (&event["type"], &event["data"])).collect::<Vec<_>>(),
             [(&"customer.deleted".into(), &serde_json::json!({"id": id}))]
