@@ -115,7 +115,7 @@ each_db! {
         assert_eq!(told(app, "auth.signed_in").await, [expected]);
     }
 
-    async fn each_way_of_ending_sessions_is_told_once(app: TestApp) {
+    async fn sessions_that_are_ended_are_told_of_once_with_the_reason(app: TestApp) {
         let shop = app.acme();
         let mut ended = 0;
         let mut says = async |app: &TestApp, reason: &str, count: u64| {

@@ -48,6 +48,7 @@ each_db! {
         let events = app.rows("SELECT data FROM events WHERE name = 'auth.password_updated'").await;
         let data: Value = serde_json::from_str(&events[0]).unwrap();
         assert_eq!((events.len(), &data["entity_id"], &data["actor_type"], &data["auth_provider"]), (1, &json!(ADDRESS), &json!("customer"), &json!("emailpass")));
+        assert_eq!(app.ends_told().await, [("password_changed".to_owned(), 2)], "the registration's and the other one");
         // With a cookie, too.
         acme.post(PATH).cookie(&cookie).json(&json!({"current_password": NEW_PASSWORD, "password": PASSWORD})).send().await.expect_status(200);
         acme.sign_in(ADDRESS, PASSWORD).await.expect_status(200);

@@ -128,6 +128,7 @@ each_db! {
         let user = ops::user::create(&app.engine, &acme, &email, NEW_PASSWORD).await.unwrap();
         // Nothing of the stranger's is left: no password, no session, no link.
         assert!(ops::session::authenticate(&app.engine, &acme, &stranger).await.unwrap().is_none());
+        assert_eq!(app.ends_told().await, [("taken_over".to_owned(), 1)]);
         staff("/register", PASSWORD).await.expect_status(401);
         staff("", PASSWORD).await.expect_status(401);
         let refused = shop.post("/auth/user/emailpass/update").bearer(&link).json(&json!({"password": PASSWORD})).send().await;

@@ -56,6 +56,7 @@ each_db! {
         let again = delete(&shop).cookie(cookie).send().await;
         assert_eq!(again.header("set-cookie"), "");
         assert_refused(again);
+        assert_eq!(app.ends_told().await, [("signed_out".to_owned(), 1)]);
     }
 
     async fn each_route_of_a_customer_takes_the_cookie(app: TestApp) {
@@ -145,6 +146,7 @@ each_db! {
         assert_refused(me(&shop, &second).await);
         assert_refused(shop.me(&token).await);
         shop.me(&bystander).await.expect_status(200);
+        assert_eq!(app.ends_told().await, [("replaced".to_owned(), 1)], "a new cookie of the same session ends none");
         // Again for the same session: it is not its own replacement.
         let given = shop.post(SESSION).bearer(&fresh).cookie(third).send().await.expect_status(200);
         me(&shop, given.header("set-cookie").split(';').next().unwrap()).await.expect_status(200);
@@ -153,6 +155,7 @@ each_db! {
         let foreign = customer(&globex, ADDRESS).await;
         globex.post(SESSION).bearer(&foreign).cookie(given.header("set-cookie").split(';').next().unwrap()).send().await.expect_status(200);
         shop.me(&fresh).await.expect_status(200);
+        assert_eq!(app.ends_told().await.len(), 1);
     }
 
     async fn r68_the_cookie_lives_as_long_as_its_session(app: TestApp) {

@@ -46,6 +46,7 @@ each_db! {
         let password_login = all[0]["id"].as_str().unwrap();
         unlink(&acme, &by_provider, password_login).await.expect_status(200);
         acme.me(&account).await.expect_status(401);
+        assert_eq!(app.ends_told().await.last(), Some(&("login_removed".to_owned(), 1)));
         acme.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(401);
         let own = claims(&by_provider)["auth_identity_id"].as_str().unwrap().to_owned();
         unlink(&acme, &by_provider, &own).await.expect_error(400, "The last way in to an account cannot be removed");

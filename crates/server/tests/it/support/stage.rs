@@ -52,6 +52,13 @@ impl TestApp {
         self.database.rows(sql).await.unwrap().into_iter().map(|row| row.join(" ")).collect()
     }
 
+    /// Why sessions were ended, and how many each time, as the events tell it.
+    pub async fn ends_told(&self) -> Vec<(String, u64)> {
+        let told = self.rows("SELECT data FROM events WHERE name = 'auth.session_ended' ORDER BY tenant_id, place").await;
+        let said = |data: String| serde_json::from_str::<serde_json::Value>(&data).unwrap();
+        told.into_iter().map(said).map(|data| (data["reason"].as_str().unwrap().to_owned(), data["count"].as_u64().unwrap())).collect()
+    }
+
     /// Waits until `sql` selects exactly `expected`.
     #[track_caller]
     pub fn until(&self, sql: &str, expected: &[&str]) -> impl Future<Output = ()> {
