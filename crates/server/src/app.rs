@@ -20,7 +20,6 @@ use tokio_util::task::TaskTracker;
 use vestibule_engine::{Engine, outbox};
 
 use crate::extract::App;
-use crate::pages::demo_provider::Memory;
 use crate::router::router;
 use crate::wire::Wire;
 
@@ -67,7 +66,7 @@ pub async fn serve(engine: Arc<Engine>, listener: TcpListener, stop: Cancellatio
 /// As `serve`, within other bounds.
 pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpListener, stop: CancellationToken) {
     let tasks = TaskTracker::new();
-    let app = App { engine: engine.clone(), demo_provider: Arc::new(Memory::new(engine.config.server.development)), stop: stop.clone() };
+    let app = App::new(engine.clone(), stop.clone());
     let wire = Wire { router: router(app.clone()), app, tasks: tasks.clone(), body_deadline: bounds.body };
     // The dispatcher goes on while the last requests finish, so that what they commit is looked at once more.
     let stop_dispatcher = CancellationToken::new();
