@@ -276,3 +276,44 @@ pub(crate) fn allows(development: bool, tenant: &Tenant, area: Area, origin: &He
     };
     listed.iter().any(|allowed| allowed == origin) || (development && Url::parse(origin).is_ok_and(|url| is_loopback(&url)))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use tokio_util::sync::CancellationToken;
+    use vestibule_engine::testing::{Backend, one_shop};
+
+    use super::*;
+
+    async fn ask(wire: &Wire, method: Method) -> (StatusCode, String) {
+        let request = Request::builder().method(method).uri("/").body(Body::empty()).unwrap();
+        let answer = wire.answer(SocketAddr::from(([127, 0, 0, 1], 1)), request).await;
+        let status = answer.status();
+        (status, String::from_utf8(to_bytes(answer.into_body(), 4096).await.unwrap().to_vec()).unwrap())
+    }
+
+    /// Whether its work goes on without the client (`POST`) or not (`GET`): no route panics on purpose, so this one does.
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_500_of_the_contract_and_the_next_request_is_answered() {
+        let (engine, _, database) = one_shop(Backend::Sqlite).await.unwrap();
+        async fn panics() -> StatusCode {
+            panic!("on purpose");
+        }
+        let router = Router::new().route("/", get(|| async { "here" }).head(panics).post(panics).delete(panics));
+        let app = App::new(engine, CancellationToken::new());
+        let wire = Wire { app, router, tasks: TaskTracker::new(), body_deadline: Duration::from_secs(5) };
+        for method in [Method::HEAD, Method::POST, Method::DELETE] {
+            let (status, body) = ask(&wire, method.clone()).await;
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{method}");
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                body,
+                serde_json::json!({"code": "unknown_error", "type": "unknown_error", "message": "An unknown error occurred."}),
+                "{method}"
+            );
+            assert_eq!(ask(&wire, Method::GET).await, (StatusCode::OK, "here".to_owned()));
+        }
+        database.remove().await.unwrap();
+    }
+}

@@ -9,6 +9,7 @@ mod signed;
 #[cfg(any(test, feature = "testing"))]
 pub mod sink;
 pub mod smtp;
+mod smtp_stream;
 pub mod standard_webhooks;
 pub mod template;
 

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use super::smtp_stream::SmtpStream;
 use super::{Channel, Content, NO_MAIL, Notification, Provider, SendFailure, Sent, kept};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
@@ -172,8 +173,17 @@ impl Smtp {
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendFailure> {
         let Server { host, port, security, credentials, hello } = &self.server;
         let tls = if let Security::Tls(tls) = security { Some(tls.clone()) } else { None };
-        let connecting = AsyncSmtpConnection::connect_tokio1((host.as_str(), *port), None, hello, tls, None);
-        let mut connection = self.bounded(connecting).await?.map_err(|e| retry(failure_text(&e)))?;
+        let connecting = async {
+            if tls.is_some() {
+                // Only the server that the certificate names says anything here.
+                return AsyncSmtpConnection::connect_tokio1((host.as_str(), *port), None, hello, tls, None)
+                    .await
+                    .map_err(|e| retry(failure_text(&e)));
+            }
+            let stream = SmtpStream::connect(host, *port).await.map_err(retry)?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map_err(|e| retry(failure_text(&e)))
+        };
+        let mut connection = self.bounded(connecting).await??;
         if let Security::StartTls(tls) = security {
             self.bounded(connection.starttls(tls.clone(), hello)).await?.map_err(|e| retry(failure_text(&e)))?;
         }

@@ -265,3 +265,21 @@ async fn who_can_be_reached_is_greeted_and_the_connection_is_kept() {
     let away = Smtp::new(&format!("smtp://127.0.0.1:{port}"), Clock::System).unwrap();
     assert!(matches!(away.reach().await, Err(SendFailure::Retry(..))));
 }
+
+/// Over a connection that is plain at first, whoever is on the way may answer.
+#[tokio::test]
+async fn a_reply_without_an_end_is_not_gathered() {
+    use std::io::Write;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // 1 GiB, unless the client leaves.
+        (0..16_384).take_while(|_| stream.write_all(&[b'2'; 65_536]).is_ok()).count()
+    });
+    let smtp = Smtp::new(&format!("smtp://127.0.0.1:{port}"), Clock::System).unwrap();
+    let failure = smtp.send(&mail("01J1")).await.unwrap_err();
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("without an end")), "{failure}");
+    assert!(server.join().unwrap() < 1_024, "the client left before 64 MiB");
+}

@@ -29,6 +29,8 @@ const POLL: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(10);
 /// How often expired rows are swept.
 const SWEEP: Duration = Duration::from_mins(1);
+/// How often the end of a delivery is written down at most, a second apart.
+const ACKNOWLEDGED_WITHIN: u32 = 30;
 /// How long a delivery is tried.
 const GIVE_UP: Duration = Duration::from_hours(72);
 
@@ -250,11 +252,19 @@ async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) 
         }
     };
     let input = Arc::new((delivery, lease, attempt));
-    let acknowledged = engine.db.write_behind(move |tx| {
+    // What was sent and is not written down is sent again, so the database is asked more than once. The lease says whether it is still ours.
+    for tries in 1..=ACKNOWLEDGED_WITHIN {
         let input = input.clone();
-        Box::pin(async move { acknowledge(tx, &input.0, &input.1, &input.2, due).await })
-    });
-    or_log(acknowledged.await);
+        let acknowledged = engine.db.write_behind(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { acknowledge(tx, &input.0, &input.1, &input.2, due).await })
+        });
+        match acknowledged.await {
+            Ok(_) => break,
+            Err(e) if tries == ACKNOWLEDGED_WITHIN => tracing::warn!(error = %e, "how a delivery ended could not be written down"),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
     health
 }
 
@@ -341,7 +351,7 @@ mod tests {
     /// Whatever waits, so much of it is held in memory.
     async fn a_claim_is_bounded(backend: Backend) {
         let (engine, tenant, database) = one_shop(backend).await.unwrap();
-        for (lane, subscribers, bound) in [(Lane::Mail, 1, 128), (Lane::Webhooks, 1, 16), (Lane::Webhooks, 50, 256)] {
+        for (lane, subscribers, bound) in [(Lane::Mail, 1, 32), (Lane::Webhooks, 1, 16), (Lane::Webhooks, 50, 256)] {
             backlog(&engine, tenant.id, lane, subscribers).await;
             let claimed = claim(&engine, lane, &mut Slots::new(lane)).await.unwrap();
             assert_eq!(claimed.len(), bound, "{lane:?} of {subscribers}");

@@ -31,7 +31,9 @@ impl Lane {
     /// As above, of one tenant. Jobs wait for nobody but the database; a mail server or a webhook may hang, and what hangs must leave room.
     const fn most_of_tenant(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail | Self::Nats => 128,
+            Self::Jobs | Self::Nats => 128,
+            // Four times the connections that one mail server gets: the next mails stand ready, and it takes many shops to fill the lane.
+            Self::Mail => 32,
             Self::Webhooks => 256,
             Self::Medusa => 16,
         }
@@ -40,7 +42,8 @@ impl Lane {
     /// As above, of one subscriber.
     const fn most_of_subscriber(self) -> usize {
         match self {
-            Self::Jobs | Self::Mail | Self::Nats => 128,
+            Self::Jobs | Self::Nats => 128,
+            Self::Mail => 32,
             Self::Webhooks | Self::Medusa => 16,
         }
     }

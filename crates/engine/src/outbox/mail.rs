@@ -67,7 +67,7 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &Cl
         Ok(provider) => provider,
         Err(reason) => return Ok(Attempt::Retry(reason, None)),
     };
-    let letter = match letter(engine, tenant, &*provider, event).await? {
+    let letter = match letter(engine, tenant, &*provider, delivery, event).await? {
         Ok(letter) => letter,
         Err(attempt) => return Ok(attempt),
     };
@@ -110,7 +110,13 @@ struct Letter {
 }
 
 /// The letter, or how the attempt ends without it.
-async fn letter(engine: &Engine, tenant: &Arc<Tenant>, provider: &dyn Provider, event: &Event) -> Result<std::result::Result<Letter, Attempt>> {
+async fn letter(
+    engine: &Engine,
+    tenant: &Arc<Tenant>,
+    provider: &dyn Provider,
+    delivery: &ClaimedDelivery,
+    event: &Event,
+) -> Result<std::result::Result<Letter, Attempt>> {
     let shop = tenant.name().to_owned();
     let (Some(jti), EventName::PasswordReset) = (&event.secret_ref, event.name) else {
         let Some(login) = owner(engine, tenant, event).await? else {
@@ -119,7 +125,7 @@ async fn letter(engine: &Engine, tenant: &Arc<Tenant>, provider: &dyn Provider, 
         let wanted = languages(engine, tenant, event, &login.key.actor_type, login.actor_id.as_deref()).await?;
         return Ok(Ok(Letter { context: MailContext { shop, address: login.address, url: None, minutes: None }, wanted }));
     };
-    let reset = match standing(engine, tenant, provider, event, jti).await? {
+    let reset = match standing(engine, tenant, provider, delivery, event, jti).await? {
         Ok(reset) => reset,
         Err(attempt) => return Ok(Err(attempt)),
     };
@@ -152,12 +158,15 @@ async fn standing(
     engine: &Engine,
     tenant: &Arc<Tenant>,
     provider: &dyn Provider,
+    delivery: &ClaimedDelivery,
     event: &Event,
     jti: &str,
 ) -> Result<std::result::Result<Deliverable, Attempt>> {
     let found = password_reset::deliverable(engine, tenant, jti).await?;
     let is_late = found.as_ref().map_or_else(|why| *why == Undeliverable::Expired, |reset| reset.is_late);
-    if !is_late {
+    // Made when the link had ended already: a replay, which tells what was and makes no new way in.
+    let replayed = delivery.created_at.since(event.created_at) > tenant.settings.tokens.reset_ttl.0;
+    if !is_late || replayed {
         return Ok(found.map_err(ended));
     }
     if let Err(failure) = provider.reach().await {

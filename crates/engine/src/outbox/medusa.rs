@@ -24,11 +24,11 @@ const PRIORITY: u32 = 100;
 /// For how long an event is known to have been queued, in seconds: longer than a delivery is tried. The worker deletes the job itself when it is done.
 const KNOWN: u32 = 73 * 3_600;
 
-/// Adds a job with a priority, once: all or nothing, as scripts of Redis are.
+/// Adds a job with a priority, once. What a script of Redis wrote before it fails stays written, so that it is known is written last.
 const ADD: &str = r"
 local known, job, prioritized, counter, meta, active, marker, events = unpack(KEYS)
 local id, name, data, opts, timestamp, priority, seconds = unpack(ARGV)
-if not redis.call('SET', known, '1', 'NX', 'EX', seconds) then return 0 end
+if redis.call('EXISTS', known) == 1 then return 0 end
 redis.call('HSET', job, 'name', name, 'data', data, 'opts', opts, 'timestamp', timestamp, 'delay', 0, 'priority', priority)
 local most = redis.call('HGET', meta, 'opts.maxLenEvents') or 10000
 redis.call('XADD', events, 'MAXLEN', '~', most, '*', 'event', 'added', 'jobId', id, 'name', name)
@@ -38,6 +38,7 @@ local limit = redis.call('HGET', meta, 'concurrency')
 local full = limit and redis.call('LLEN', active) >= tonumber(limit)
 if redis.call('HEXISTS', meta, 'paused') == 0 and not full then redis.call('ZADD', marker, 0, '0') end
 redis.call('XADD', events, 'MAXLEN', '~', most, '*', 'event', 'waiting', 'jobId', id)
+redis.call('SET', known, '1', 'EX', seconds)
 return 1";
 
 /// A connection per shop, with the URL that it was made by.

@@ -89,6 +89,9 @@ async fn connect(url: &str) -> std::result::Result<Context, String> {
         let _ = (url.set_username(""), url.set_password(None));
         servers.push(url.as_str().parse::<ServerAddr>().map_err(|e| e.to_string())?);
     }
+    // A server tells of others before TLS is up, and they would be reached without it: only those that are written down are.
+    let tls = servers.iter().any(|server| server.scheme() == "tls");
+    let options = options.ignore_discovered_servers().require_tls(tls);
     // A lost connection is made anew once; then it is ours to make.
     let options = options.connection_timeout(TIMEOUT).ping_interval(Duration::from_secs(15)).max_reconnects(servers.len());
     let client = tokio::time::timeout(TIMEOUT * 2, options.connect(servers)).await;

@@ -23,8 +23,9 @@ statements! {
                 AND state = 'waiting' ORDER BY due_at, id LIMIT 1) <= $3 LIMIT $5";
     CLAIM = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND subscriber = $2 AND state = 'waiting' AND due_at <= $3
             ORDER BY due_at, id LIMIT $4)
-        UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
-        RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at";
+        UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1,
+            begun_at = CASE WHEN attempts = 0 THEN $3 ELSE begun_at END WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
+        RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, created_at";
     FINISH = "UPDATE deliveries SET state = $4, answer = $5, done_at = $6, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     RESCHEDULE = "UPDATE deliveries SET due_at = $4, answer = $5, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     WAITING = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'";
@@ -53,8 +54,9 @@ statements! {
 /// As for jobs: on PostgreSQL two workers must not wait for each other.
 const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliveries WHERE tenant_id = $1 AND subscriber = $2 AND state = 'waiting'
         AND due_at <= $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
-    UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1 WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at";
+    UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1,
+            begun_at = CASE WHEN attempts = 0 THEN $3 ELSE begun_at END WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
+    RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, created_at";
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[(&str, &str)] = &[("CLAIM_POSTGRES", CLAIM_POSTGRES)];
 
@@ -101,8 +103,10 @@ pub struct ClaimedDelivery {
     pub subscriber: String,
     /// This attempt included.
     pub attempts: i64,
-    /// When its tries began.
+    /// When it was first tried.
     pub begun_at: Timestamp,
+    /// With its event, or when the event was replayed.
+    pub created_at: Timestamp,
 }
 
 /// How a delivery ended.
@@ -133,7 +137,8 @@ impl Ending {
 
 impl FromRow for ClaimedDelivery {
     fn from_row(row: &Row<'_>) -> Result<Self> {
-        Ok(Self { tenant: row.id(0)?, id: row.id(1)?, event: row.id(2)?, subscriber: row.get(3)?, attempts: row.get(4)?, begun_at: row.time(5)? })
+        let (tenant, id, event, subscriber) = (row.id(0)?, row.id(1)?, row.id(2)?, row.get(3)?);
+        Ok(Self { tenant, id, event, subscriber, attempts: row.get(4)?, begun_at: row.time(5)?, created_at: row.time(6)? })
     }
 }
 

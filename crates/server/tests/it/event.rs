@@ -260,7 +260,8 @@ each_db! {
         drop(token);
         let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let last = Puller::of(app, "acme").await.last(app).await;
-        let replay = async |subscriber: &str, from, to| ops::event::replay(&app.engine, &tenant, subscriber, from, to).await;
+        let engine = app.engine.clone();
+        let replay = async |subscriber: &str, from, to| ops::event::replay(&engine, &tenant, subscriber, from, to).await;
         for (subscriber, from, to) in [("webhook:1", 1, 2), ("mail", 0, 2), ("mail", 2, 1), ("mail", 1, 10_001), ("mail", last + 2, last + 2)] {
             assert!(replay(subscriber, from, to).await.is_err(), "{subscriber} {from} {to}");
         }
@@ -272,5 +273,12 @@ each_db! {
         let resets = "SELECT state FROM deliveries WHERE event_id IN (SELECT id FROM events WHERE name = 'auth.password_reset') ORDER BY id";
         assert_eq!(app.rows(resets).await, ["delivered", "superseded"]);
         assert_eq!(testing::number(&app.engine, "SELECT COUNT(*) FROM deliveries").await.unwrap(), 4);
+        // Nor is there a new one in place of a link that nobody used in time.
+        app.reset_token(&shop, ADDRESS).await;
+        app.advance(DAY);
+        let last = Puller::of(app, "acme").await.last(app).await;
+        assert_eq!(replay("mail", last, last).await.unwrap(), 1);
+        app.settle().await;
+        assert_eq!(app.rows(resets).await, ["delivered", "superseded", "delivered", "expired"]);
     }
 }
