@@ -274,9 +274,9 @@ async fn a_reply_without_an_end_is_not_gathered() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        let ((mut stream, _), piece) = (listener.accept().unwrap(), vec![b'2'; 65_536]);
         // 1 GiB, unless the client leaves.
-        (0..16_384).take_while(|_| stream.write_all(&[b'2'; 65_536]).is_ok()).count()
+        (0..16_384).take_while(|_| stream.write_all(&piece).is_ok()).count()
     });
     let smtp = Smtp::new(&format!("smtp://127.0.0.1:{port}"), Clock::System).unwrap();
     let failure = smtp.send(&mail("01J1")).await.unwrap_err();
