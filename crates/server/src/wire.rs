@@ -293,13 +293,14 @@ mod tests {
         (status, String::from_utf8(to_bytes(answer.into_body(), 4096).await.unwrap().to_vec()).unwrap())
     }
 
+    async fn panics() -> StatusCode {
+        panic!("on purpose");
+    }
+
     /// Whether its work goes on without the client (`POST`) or not (`GET`): no route panics on purpose, so this one does.
     #[tokio::test]
     async fn a_handler_that_panics_is_a_500_of_the_contract_and_the_next_request_is_answered() {
         let (engine, _, database) = one_shop(Backend::Sqlite).await.unwrap();
-        async fn panics() -> StatusCode {
-            panic!("on purpose");
-        }
         let router = Router::new().route("/", get(|| async { "here" }).head(panics).post(panics).delete(panics));
         let app = App::new(engine, CancellationToken::new());
         let wire = Wire { app, router, tasks: TaskTracker::new(), body_deadline: Duration::from_secs(5) };
