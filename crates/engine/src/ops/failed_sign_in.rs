@@ -112,7 +112,7 @@ async fn tell_one(engine: &Engine, id: TenantId, logins: Vec<(IdentityId, Tries)
     let Some(tenant) = super::tenant::by_id(engine, id).await? else { return Ok(()) };
     let drawn: Vec<_> = logins.into_iter().map(|(login, tries)| (login, tries, event::draw(engine, &tenant, EventName::SignInFailed))).collect();
     let input = Arc::new(drawn);
-    let work = engine.db.write(move |tx| {
+    let work = engine.db.write_behind(move |tx| {
         let input = input.clone();
         Box::pin(async move {
             for (login, tries, drawn) in &*input {

@@ -13,7 +13,7 @@ pub enum Fault {
     /// Nobody learns how the commit ended: the connection is lost while it is on its way (PostgreSQL), or it is done and its answer is lost
     /// (SQLite).
     CommitLost,
-    /// Another transaction wanted the same rows, as often as the work was tried.
+    /// Another transaction wanted the same rows, as often as a caller's work was tried.
     Conflict,
     /// The process ends once the effect of a request is committed: nothing more is written for it.
     Death,

@@ -146,7 +146,7 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, T> + Send + Sync + 'static,
     {
         #[cfg(feature = "testing")]
-        if self.faults.strikes(faults::Fault::Conflict) {
+        if matches!(class, Class::Caller) && self.faults.strikes(faults::Fault::Conflict) {
             return Err(Error::conflict("on purpose"));
         }
         match &self.backend {
