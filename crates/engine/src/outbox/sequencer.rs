@@ -24,8 +24,9 @@ const BATCH: i64 = 1_000;
 const TURNS: usize = 8;
 /// How often to look without having been woken.
 const POLL: Duration = Duration::from_secs(1);
-/// How long to rest at least between two looks that commits ask for, so that one look numbers what many commits wrote.
-const REST: Duration = Duration::from_millis(20);
+/// How long to rest at least between two looks that commits ask for, so that one look numbers what many commits wrote: each is two commits of its own.
+/// Whoever is alone waits for nothing.
+const REST: Duration = Duration::from_millis(100);
 /// After which another may number the tenants of a worker that died.
 const LEASE: Duration = Duration::from_secs(10);
 
