@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,29 +40,19 @@ impl Site {
         let port = free_port()?;
         let config = self.directory.join("vestibule.toml");
         fs::write(&config, config::render(&self.secrets, &self.database_url, port, self.smtp_port, limits) + more)?;
-        let log = self.directory.join("server.log");
         let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
-            command.env_remove(name);
-        }
-        let began = Instant::now();
-        let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", self.binary.display()))?;
-        let mut server = Server { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ready_after: Duration::ZERO };
-        while !answers_ready(server.address) {
-            let ended = server.child.try_wait()?;
-            if ended.is_some() || began.elapsed() > START_LIMIT {
-                let why = ended.map_or_else(|| "is not ready".to_owned(), |status| format!("ended ({status})"));
-                return Err(format!("the server {why} after {:?}; its log:\n{}", began.elapsed(), last_lines(&log)).into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        server.ready_after = began.elapsed();
-        Ok(server)
+        command.arg("serve").arg("--config").arg(&config);
+        launch(&mut command, port, &self.directory.join("server.log"))
     }
-}
 
-impl Site {
+    /// `vestibule dev` in `folder`.
+    pub fn dev(&self, folder: &Path) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = Command::new(&self.binary);
+        command.args(["dev", "--listen", &format!("{}:{port}", Ipv4Addr::LOCALHOST)]).current_dir(folder);
+        launch(&mut command, port, &self.directory.join("dev.log"))
+    }
+
     /// Imports customers into `tenant`, beside the server or without it. What an earlier run imported stays.
     pub fn import(&self, tenant: &str, lines: &str) -> Result<()> {
         let (file, config) = (self.directory.join("import.jsonl"), self.directory.join("vestibule.toml"));
@@ -71,6 +61,27 @@ impl Site {
         let said = String::from_utf8_lossy(&ended.stderr);
         if ended.status.success() { Ok(()) } else { Err(format!("the import failed: {said}").into()) }
     }
+}
+
+/// Starts a server on `port`; it is ready.
+fn launch(command: &mut Command, port: u16, log: &PathBuf) -> Result<Server> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(log)?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+    let began = Instant::now();
+    let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+    let mut server = Server { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ready_after: Duration::ZERO };
+    while !answers_ready(server.address) {
+        let ended = server.child.try_wait()?;
+        if ended.is_some() || began.elapsed() > START_LIMIT {
+            let why = ended.map_or_else(|| "is not ready".to_owned(), |status| format!("ended ({status})"));
+            return Err(format!("the server {why} after {:?}; its log:\n{}", began.elapsed(), last_lines(log)).into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    server.ready_after = began.elapsed();
+    Ok(server)
 }
 
 impl Server {

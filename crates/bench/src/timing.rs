@@ -10,6 +10,7 @@ use crate::client::Connection;
 use crate::config::Limits;
 use crate::report::{Figures, Target};
 use crate::seed::{Shop, imports};
+use crate::sink::Mood;
 use crate::stats::{auc, median, real, shuffle};
 use crate::{Bench, Result};
 
@@ -38,6 +39,9 @@ const QUESTIONS: [Question; 2] = [
     Question { name: "reset request", status: 201, render: Shop::reset, kinds: ['c', 'u'] },
 ];
 
+/// What the mail server does while resets are asked for, besides taking every mail at once. Slow first: the next series begins when it is done.
+const MOODS: [(&str, Mood); 3] = [("slow", Mood::Slow), ("refusing", Mood::Refuses), ("hanging", Mood::Hangs)];
+
 const OF_IMPORTED: [Question; 2] = [
     Question { name: "refused sign-in, imported hash against nobody", status: 401, render: Shop::refused_sign_in, kinds: ['m', 'u'] },
     Question { name: "refused sign-in, imported hash against own", status: 401, render: Shop::refused_sign_in, kinds: ['m', 'c'] },
@@ -55,6 +59,20 @@ pub fn run(bench: &Bench, shop: &Shop) -> Result<Figures> {
             add(&mut figures, &name, bench.runtime.block_on(series(server.address, question, &calls, settled))?);
         }
     }
+    for (turn, (does, mood)) in (20..).zip(MOODS) {
+        let [_, question] = &QUESTIONS;
+        let name = format!("timing, {}, mail server {does}", question.name);
+        eprintln!("{name}, {}", bench.database);
+        let calls = shuffled_calls(shop, question, bench.options.seed + turn);
+        // What the series before has left is done first, by a server that takes it.
+        bench.sink.be(Mood::Takes);
+        bench.runtime.block_on(Backlog::of(server.address).drain(POLL))?;
+        bench.sink.be(mood);
+        let measured = bench.runtime.block_on(series(server.address, question, &calls, false));
+        bench.sink.be(Mood::Takes);
+        add(&mut figures, &name, measured?);
+    }
+    bench.runtime.block_on(Backlog::of(server.address).drain(POLL))?;
     Ok(figures)
 }
 

@@ -109,6 +109,14 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The hosts of the database to which everything goes unencrypted, if that is what its URL asks for.
+    ///
+    /// # Errors
+    /// `InvalidData`, in words, if nothing could be opened there.
+    pub fn plain_hosts(database_url: &str) -> Result<Vec<String>> {
+        Db::plain_hosts(database_url)
+    }
+
     /// What an operator should mend in the declared tenants.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

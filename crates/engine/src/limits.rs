@@ -21,6 +21,13 @@ const DAY: i64 = 86_400;
 
 /// Most failed sign-ins in a row for one address. Source: NIST SP 800-63B, on rate limiting.
 const MOST_IN_A_ROW: u32 = 100;
+/// How long each of them is remembered: 7.2 hours, so all 100 for 30 days from the first.
+///
+/// Strangers guess at addresses that nobody has, too, and each of these has its row, as known addresses have: else a refusal would tell who exists. If one guess
+/// kept its row for 30 days, 50 a second would leave 130 million. So each buys its own share of the time, and no more: spread over many addresses guesses leave
+/// little, and spread over time they come no faster than 100 in 30 days. A row that remembers less of the first guesses would let slow ones pass, one that remembers
+/// more would only keep what no limit needs.
+const REMEMBERED_S: i64 = 30 * DAY / MOST_IN_A_ROW as i64;
 
 /// New idempotency keys of logins a day. Each keeps 32 KiB at most, so these are 8 MiB of one, and 3 GiB of all.
 const KEYS_PER_LOGIN: u32 = 256;
@@ -34,7 +41,7 @@ const PUBLIC_KEYS_PER_TENANT: u32 = 20_000;
 pub enum Limit {
     /// Failed sign-ins per address; a success gives them back. A window that was used up is followed by a longer one, up to an hour.
     FailedSignIns,
-    /// Failed sign-ins per address since the last success or reset, so that guessing slowly is no way around the pauses.
+    /// Failed sign-ins per address since the last success or reset, so that guessing slowly is no way around the pauses. Each is remembered for a while longer.
     FailedSignInsInARow,
     SignInsPerClient,
     SignInsPerTenant,
@@ -75,7 +82,7 @@ impl Limit {
         let limits = &tenant.settings.limits;
         let (most, window_s, later_s) = match self {
             Self::FailedSignIns => (limits.failed_sign_ins, 15 * MINUTE, [30 * MINUTE, HOUR]),
-            Self::FailedSignInsInARow => (MOST_IN_A_ROW, 30 * DAY, [30 * DAY; 2]),
+            Self::FailedSignInsInARow => (MOST_IN_A_ROW, REMEMBERED_S, [REMEMBERED_S; 2]),
             Self::SignInsPerClient => (limits.sign_ins_per_client, MINUTE, [MINUTE; 2]),
             Self::SignInsPerTenant => (limits.sign_ins_per_tenant, 1, [1; 2]),
             Self::RegistrationsPerClient => (limits.registrations_per_client, HOUR, [HOUR; 2]),
@@ -88,8 +95,15 @@ impl Limit {
             Self::KeysPerClient => (KEYS_PER_CLIENT, HOUR, [HOUR; 2]),
             Self::PublicKeysPerTenant => (PUBLIC_KEYS_PER_TENANT, HOUR, [HOUR; 2]),
         };
+        let growth_s = if self == Self::FailedSignInsInARow { REMEMBERED_S } else { 0 };
         let micros = |seconds: i64| seconds * 1_000_000;
-        limit::Budget { most: most.into(), window: micros(window_s), second_window: micros(later_s[0]), later_window: micros(later_s[1]) }
+        limit::Budget {
+            most: most.into(),
+            window: micros(window_s),
+            second_window: micros(later_s[0]),
+            later_window: micros(later_s[1]),
+            growth: micros(growth_s),
+        }
     }
 }
 
@@ -203,7 +217,7 @@ impl Ticket {
     }
 
     async fn give_back_one(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
-        limit::give_back_one(tx, tenant.id, self.limit.name(), &self.subject).await
+        limit::give_back_one(tx, tenant.id, self.limit.name(), &self.subject, self.budget).await
     }
 }
 
@@ -212,4 +226,24 @@ impl Ticket {
 #[must_use]
 pub fn sweep_before(clock: &Clock) -> crate::model::time::Timestamp {
     clock.now().before(Duration::from_secs(2 * HOUR.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(ip: &str) -> String {
+        client_subject(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn one_client_is_an_ipv4_address_or_a_64_of_ipv6() {
+        let one = subject("2001:db8:1:2::1");
+        assert_eq!(one, subject("2001:db8:1:2:ffff:ffff:ffff:ffff"), "the same /64");
+        assert_ne!(one, subject("2001:db8:1:3::1"), "the next /64");
+        assert_ne!(one, subject("2001:db8:2:2::1"));
+        assert_eq!(subject("::ffff:192.0.2.7"), subject("192.0.2.7"), "an IPv4 address, however it comes");
+        assert_ne!(subject("192.0.2.7"), subject("192.0.2.8"));
+        assert_ne!(subject("::ffff:192.0.2.7"), subject("::ffff:192.0.2.8"), "mapped ones are no /64");
+    }
 }

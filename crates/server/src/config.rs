@@ -1,7 +1,9 @@
 //! Loads the configuration and judges it.
 
+mod database;
+mod names;
+
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -13,6 +15,9 @@ use vestibule_engine::model::tenant::{Algorithm, SameSite, Secret, TenantSetting
 use vestibule_engine::notify::{self, standard_webhooks};
 use vestibule_engine::ops::api_key::{Kind, is_well_formed};
 use vestibule_engine::ops::{callback, event};
+
+use self::database::{database_findings, is_private};
+use self::names::{folded, host_findings, origin_findings};
 
 /// Environment variables that set something: `VESTIBULE__SECTION__KEY`.
 const PREFIX: &str = "VESTIBULE__";
@@ -149,10 +154,7 @@ fn distance(a: &str, b: &str) -> usize {
 pub fn judge(config: &Config) -> Findings {
     let mut findings = Findings::default();
     let local = config.server.is_local();
-    if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| config.database.url.expose().starts_with(scheme)) {
-        findings.errors.push("database.url must begin with sqlite:// or postgres://".into());
-    }
-    postgres_findings(config.database.url.expose(), &mut findings);
+    database_findings(config.database.url.expose(), &mut findings);
     nats_findings(config, &mut findings);
     match config.keys.master.as_ref().map(|master| MasterKey::from_base64(master.expose())) {
         None => findings.relaxed(local, "keys.master is missing: what is secret at rest is sealed with a published key".into()),
@@ -172,37 +174,13 @@ pub fn judge(config: &Config) -> Findings {
             findings.errors.push(format!("tenants: the slug `{}` is declared twice", tenant.slug));
         }
         for host in &tenant.hosts {
-            if !hosts.insert(host.to_ascii_lowercase()) {
+            if !hosts.insert(folded(host)) {
                 findings.errors.push(format!("tenants: the host `{host}` is declared twice"));
             }
         }
         tenant_findings(tenant, config, &mut findings);
     }
     findings
-}
-
-/// There is no TLS to PostgreSQL yet: who asks for it must not get less, and who sends passwords abroad must know.
-fn postgres_findings(url: &str, findings: &mut Findings) {
-    let Some(url) = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql")) else { return };
-    let named = |key: &str| url.query_pairs().filter(|(name, _)| name == key).map(|(_, value)| value.into_owned()).last();
-    if let Some(mode) = named("sslmode").filter(|mode| !matches!(mode.as_str(), "disable" | "allow" | "prefer")) {
-        findings.errors.push(format!("database.url asks for sslmode={mode}, but connections to PostgreSQL cannot be encrypted yet: leave it out, and keep the database on this machine or in a private network"));
-    }
-    let hosts = named("hostaddr").or_else(|| named("host")).or_else(|| url.host_str().map(str::to_owned)).unwrap_or_default();
-    if !hosts.split(',').all(is_private) {
-        findings
-            .warnings
-            .push("database.url leads out of the private network, and the connection is not encrypted: others can read what goes over it".into());
-    }
-}
-
-/// Whether `host` is this machine, a socket's folder, or an address that no stranger can reach. A name may be anywhere.
-fn is_private(host: &str) -> bool {
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        Err(_) => host.is_empty() || host == "localhost" || host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f"),
-    }
 }
 
 /// A configured name that others could reach.
@@ -258,6 +236,8 @@ fn tenant_findings(tenant: &TenantSettings, config: &Config, findings: &mut Find
     if tenant.passwords.min_length == 0 || tenant.passwords.min_length > 128 {
         wrong("passwords.min_length must be between 1 and 128".into());
     }
+    host_findings(tenant, config, &mut wrong);
+    origin_findings(tenant, &mut wrong);
     webhook_findings(tenant, &mut wrong);
     medusa_findings(tenant, findings);
     let mut wrong = |text: String| findings.errors.push(format!("tenant {slug}: {text}"));
@@ -428,20 +408,37 @@ mod tests {
     fn a_database_that_strangers_could_listen_to_is_mentioned() {
         let of = |url: &str| judge(&load_text(&format!("[database]\nurl = \"{url}\"\n"), &[]).unwrap());
         let mentioned = |url: &str| of(url).warnings.iter().any(|w| w.contains("not encrypted"));
-        for near in ["127.0.0.1", "localhost:5432", "[::1]:5432", "10.1.2.3", "192.168.0.1:1", "[fd00::1]", "%2Frun%2Fpostgresql", ""] {
-            assert!(!mentioned(&format!("postgres://u:p@{near}/v")), "{near}");
+        for near in ["127.0.0.1", "localhost:5432", "[::1]:5432", "10.1.2.3", "192.168.0.1:1", "[fd00::1]", "%2Frun%2Fpostgresql"] {
+            let found = of(&format!("postgres://u:p@{near}/v"));
+            assert!(found.errors.is_empty() && !found.warnings.iter().any(|w| w.contains("not encrypted")), "{near}: {:?}", found.errors);
         }
         assert!(!mentioned("postgresql:///v?host=/run/postgresql") && !mentioned("sqlite://v.db"));
         for far in ["203.0.113.9", "db.example.com:5432", "[2001:db8::1]:5432"] {
             assert!(mentioned(&format!("postgresql://u:p@{far}/v")), "{far}");
-            assert!(of(&format!("postgres://u:p@{far}/v")).errors.is_empty());
+            let far = format!("postgres://u:p@{far}/v");
+            assert!(of(&far).errors.is_empty() && mentioned(&format!("{far}?sslmode=prefer")));
+            assert!(["require", "verify-ca", "verify-full"].iter().all(|mode| !mentioned(&format!("{far}?sslmode={mode}"))));
         }
-        assert!(mentioned("postgres:///v?host=db.example.com"));
-        for mode in ["require", "verify-ca", "verify-full"] {
-            let findings = of(&format!("postgres://u:hunter2@127.0.0.1/v?sslmode={mode}"));
-            assert!(findings.errors.iter().any(|e| e.contains(mode) && e.contains("encrypted") && !e.contains("hunter2")), "{:?}", findings.errors);
+        assert!(mentioned("postgres:///v?host=db.example.com") && mentioned("postgres://10.0.0.1,db.example.com/v"));
+        assert!(mentioned("postgres://localhost/v?hostaddr=203.0.113.9"));
+    }
+
+    #[test]
+    fn a_database_that_the_driver_cannot_connect_to_is_an_error() {
+        for (url, words) in [
+            ("postgres://u:hunter2@127.0.0.1/v?sslmode=allow", "sslmode must be disable, prefer, require, verify-ca or verify-full"),
+            ("postgres://u:hunter2@127.0.0.1/v?sslmod=require", "unknown option `sslmod`"),
+            ("postgres://u:hunter2@127.0.0.1:five/v", "port"),
+            ("postgres://u:hunter2@/v", "it names no host"),
+            ("postgres://u:hunter2@/v?hostaddr=127.0.0.1&sslmode=require", "it names no host"),
+            ("postgres://u:hunter2@127.0.0.1/v?sslrootcert=/nowhere/ca.pem", "sslrootcert is for sslmode=verify-full"),
+            ("postgres://u:hunter2@127.0.0.1/v?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert: /nowhere/ca.pem: No such file"),
+            ("postgres://u:hunter2@127.0.0.1/v?sslmode=verify-full&sslrootcert=/dev/null", "sslrootcert: /dev/null: it holds no certificate"),
+        ] {
+            let errors = judge(&load_text(&format!("[database]\nurl = \"{url}\"\n"), &[]).unwrap()).errors;
+            assert!(errors.len() == 1 && errors[0].starts_with("database.url: ") && errors[0].contains(words), "{url}: {errors:?}");
+            assert!(!errors[0].contains("hunter2"), "{errors:?}");
         }
-        assert!(of("postgres://127.0.0.1/v?sslmode=prefer").errors.is_empty());
     }
 
     #[test]

@@ -280,7 +280,10 @@ pub(crate) fn allows(development: bool, tenant: &Tenant, area: Area, origin: &He
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use axum::routing::get;
+    use std::sync::Arc;
+
+    use axum::routing::{get, post};
+    use tokio::sync::Notify;
     use tokio_util::sync::CancellationToken;
     use vestibule_engine::testing::{Backend, one_shop};
 
@@ -315,6 +318,37 @@ mod tests {
             );
             assert_eq!(ask(&wire, Method::GET).await, (StatusCode::OK, "here".to_owned()));
         }
+        database.remove().await.unwrap();
+    }
+
+    /// What a request changes is done to the end although its client has left: what it began must not be torn in two.
+    #[tokio::test]
+    async fn a_request_that_changes_something_goes_on_without_its_client() {
+        let (engine, _, database) = one_shop(Backend::Sqlite).await.unwrap();
+        let [begun, go_on, done] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let steps = (begun.clone(), go_on.clone(), done.clone());
+        let slow = move || {
+            let (begun, go_on, done) = steps.clone();
+            async move {
+                begun.notify_one();
+                go_on.notified().await;
+                done.notify_one();
+            }
+        };
+        let tasks = TaskTracker::new();
+        let app = App::new(engine, CancellationToken::new());
+        let wire = Wire { app, router: Router::new().route("/", post(slow)), tasks: tasks.clone(), body_deadline: Duration::from_secs(5) };
+        let client = ask(&wire, Method::POST);
+        tokio::select! {
+            _ = client => panic!("it was answered before it was done"),
+            // The client leaves here: its future is dropped.
+            () = begun.notified() => {}
+        }
+        go_on.notify_one();
+        tasks.close();
+        // The server waits for it, too, when it stops.
+        tasks.wait().await;
+        assert!(done.notified().now_or_never().is_some(), "it was cut off");
         database.remove().await.unwrap();
     }
 }

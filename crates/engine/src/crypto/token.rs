@@ -57,6 +57,7 @@ impl SigningKey {
     /// A new Ed25519 key, and its PKCS #8 form to be kept sealed.
     /// # Errors
     /// `Unexpected` if the system has no randomness.
+    #[expect(clippy::disallowed_methods, reason = "the library takes a key from nothing but the system's randomness")]
     pub fn generate(kid: KeyId) -> Result<(Self, Zeroizing<Vec<u8>>)> {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| Error::unexpected("no Ed25519 key could be made"))?;
         let pkcs8 = Zeroizing::new(document.as_ref().to_vec());

@@ -15,6 +15,9 @@ pub(super) const DELIVERIES_KEPT: Duration = Duration::from_hours(14 * 24);
 /// The same of those that were given up. Until then an operator can have them tried again, for which the event must be there: it is kept three
 /// days longer, as long as the tries took.
 const DEAD_KEPT: Duration = Duration::from_hours(27 * 24);
+/// How long a login is kept that nobody became a customer with, from when it was used last: as long as a session lasts, for whoever goes on where they stopped.
+/// Then the address is free again for its owner, and what strangers register fills no disk.
+const UNLINKED_KEPT: Duration = Duration::from_hours(30 * 24);
 /// How long events are kept.
 const EVENTS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// What a sweep of the store deletes at once. One that deletes as much may have left some.
@@ -29,6 +32,7 @@ struct Bounds {
     resets: Timestamp,
     deliveries: Timestamp,
     dead: Timestamp,
+    unlinked: Timestamp,
     events: Timestamp,
 }
 
@@ -41,6 +45,7 @@ pub async fn sweep(engine: &Engine) -> Result<()> {
         resets: now.before(RESETS_KEPT),
         deliveries: now.before(DELIVERIES_KEPT),
         dead: now.before(DEAD_KEPT),
+        unlinked: now.before(UNLINKED_KEPT),
         events: now.before(EVENTS_KEPT),
     };
     for tenant in tenants {
@@ -67,6 +72,7 @@ async fn batch(engine: &Engine, tenant: TenantId, bounds: Bounds) -> Result<bool
                 store::limit::sweep(tx, tenant, bounds.limits).await?,
                 store::password_reset::sweep(tx, tenant, bounds.resets).await?,
                 store::session::sweep(tx, tenant).await?,
+                store::identity::sweep_unlinked(tx, tenant, bounds.unlinked).await?,
                 store::callback::sweep(tx, tenant).await?,
                 store::idempotency::sweep(tx, tenant).await?,
                 store::delivery::sweep(tx, tenant, bounds.deliveries, bounds.dead).await?,

@@ -37,6 +37,7 @@ impl Rng {
     /// If the operating system has no randomness: nothing safe can be done without it.
     #[must_use]
     #[expect(clippy::expect_used, reason = "without randomness no secret may be made")]
+    #[expect(clippy::disallowed_methods, reason = "here randomness comes from")]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         match &self.source {

@@ -63,6 +63,7 @@ pub fn signing_key(pem: &Secret) -> Result<EcdsaKeyPair, String> {
     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der()).map_err(|_| "private_key is no key for ES256".to_owned())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the library takes a signature's nonce from nothing but the system's randomness")]
 fn client_secret(flow: Flow<'_>) -> Result<String, String> {
     let settings = flow.settings;
     let key = signing_key(settings.private_key.as_ref().ok_or("private_key is missing")?)?;

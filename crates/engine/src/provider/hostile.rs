@@ -1,6 +1,11 @@
 //! An OpenID issuer and a GitHub for tests. It is honest until one thing about it is bent.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "for tests alone, which must fail where their surroundings do")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "for tests alone, which must fail where their surroundings do"
+)]
 
 mod keys;
 mod wire;

@@ -38,6 +38,12 @@ statements! {
     LOCK = "UPDATE identities SET updated_at = $3 WHERE tenant_id = $1 AND id = $2";
     // The condition of the index `identities_foreign`, word for word.
     FOREIGN_HASH = "SELECT id FROM identities WHERE tenant_id = $1 AND CASE WHEN substr(password_hash, 1, 10) <> '$argon2id$' THEN 1 END = 1 LIMIT 1";
+    // The condition of the index `identities_unlinked`, word for word. The time of the last use is asked twice: somebody may have signed in since the rows were chosen, who locks
+    // the login first. A reset is issued at a login that was used thereby.
+    SWEEP_UNLINKED = "DELETE FROM identities WHERE tenant_id = $1 AND id IN (SELECT i.id FROM identities i
+        WHERE i.tenant_id = $1 AND CASE WHEN actor_id IS NULL AND actor_type IN ('customer', 'user') THEN 1 END = 1 AND i.created_at <= $2 AND i.updated_at <= $2
+        AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.tenant_id = $1 AND s.identity_id = i.id AND s.ended_at IS NULL AND s.expires_at > $3) LIMIT 500)
+        AND actor_id IS NULL AND updated_at <= $2";
     STANDS = "SELECT id FROM identities WHERE tenant_id = $1 AND id = $2 AND actor_type = $3 AND ($4 = '' OR actor_id = $4)
         AND (sessions_ended_at IS NULL OR sessions_ended_at < $5)";
 }
@@ -210,4 +216,11 @@ pub async fn lock_actor(tx: &mut Tx, tenant: TenantId, actor: &ActorType, actor_
 /// Deletes a login of this actor. False: it has none with this id.
 pub async fn remove(tx: &mut Tx, tenant: TenantId, id: IdentityId, actor: &ActorType, actor_id: &str) -> Result<bool> {
     Ok(tx.exec(REMOVE, &[tenant.into(), id.into(), actor.as_str().into(), actor_id.into()]).await? == 1)
+}
+
+/// Deletes logins of customers and staff that have no actor, no live session, and were not used since `until`, a batch of them. What another actor type's
+/// logins lead to is not ours to know.
+pub async fn sweep_unlinked(tx: &mut Tx, tenant: TenantId, until: Timestamp) -> Result<u64> {
+    let now = tx.now();
+    tx.exec(SWEEP_UNLINKED, &[tenant.into(), until.into(), now.into()]).await
 }

@@ -11,7 +11,7 @@ statements! {
         ON CONFLICT (tenant_id, name, subject) DO UPDATE SET
             spent = CASE WHEN limits.resets_at > $4 THEN limits.spent + 1 ELSE 1 END,
             strikes = CASE WHEN limits.resets_at > $4 THEN limits.strikes WHEN limits.spent >= $6 THEN limits.strikes + 1 ELSE 0 END,
-            resets_at = CASE WHEN limits.resets_at > $4 THEN limits.resets_at
+            resets_at = CASE WHEN limits.resets_at > $4 THEN limits.resets_at + CAST($9 AS BIGINT)
                 WHEN limits.spent < $6 THEN $4 + CAST($5 AS BIGINT)
                 WHEN limits.strikes = 0 THEN $4 + CAST($7 AS BIGINT)
                 ELSE $4 + CAST($8 AS BIGINT) END
@@ -21,23 +21,25 @@ statements! {
     // The time is asked twice: a budget may have begun anew since the rows were chosen.
     SWEEP = "DELETE FROM limits WHERE (tenant_id, name, subject) IN (SELECT tenant_id, name, subject FROM limits
         WHERE tenant_id = $1 AND resets_at <= $2 LIMIT 500) AND resets_at <= $2";
-    GIVE_BACK_ONE = "UPDATE limits SET spent = spent - 1 WHERE tenant_id = $1 AND name = $2 AND subject = $3 AND spent > 0 AND resets_at > $4";
+    GIVE_BACK_ONE = "UPDATE limits SET spent = spent - 1, resets_at = resets_at - CAST($5 AS BIGINT)
+        WHERE tenant_id = $1 AND name = $2 AND subject = $3 AND spent > 0 AND resets_at > $4";
 }
 
-/// A budget: `most` tries in a window, and the windows that follow one that was used up, and two.
-/// Lengths are in microseconds.
+/// A budget: `most` tries in a window, and the windows that follow one that was used up, and two. Each try after the first makes the running window
+/// longer by `growth`. Lengths are in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     pub most: i64,
     pub window: i64,
     pub second_window: i64,
     pub later_window: i64,
+    pub growth: i64,
 }
 
 /// Takes one try. False: the budget is spent, and nothing was changed.
 pub async fn take(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8], budget: Budget) -> Result<bool> {
     let now = tx.now();
-    let values: [Val; 8] = [
+    let values: [Val; 9] = [
         tenant.into(),
         name.into(),
         subject.into(),
@@ -46,6 +48,7 @@ pub async fn take(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8], bud
         budget.most.into(),
         budget.second_window.into(),
         budget.later_window.into(),
+        budget.growth.into(),
     ];
     Ok(tx.exec(TAKE, &values).await? == 1)
 }
@@ -62,10 +65,10 @@ pub async fn clear(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) ->
     Ok(())
 }
 
-/// Gives one try of the running window back.
-pub async fn give_back_one(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) -> Result<()> {
+/// Gives one try of the running window back, with what it made the window longer.
+pub async fn give_back_one(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8], budget: Budget) -> Result<()> {
     let now = tx.now();
-    tx.exec(GIVE_BACK_ONE, &[tenant.into(), name.into(), subject.into(), now.into()]).await?;
+    tx.exec(GIVE_BACK_ONE, &[tenant.into(), name.into(), subject.into(), now.into(), budget.growth.into()]).await?;
     Ok(())
 }
 

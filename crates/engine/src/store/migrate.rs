@@ -23,6 +23,7 @@ macro_rules! migrations {
 
 const ALL: &[Migration] = migrations! {
     1 "0001_init";
+    2 "0002_unlinked_identities";
 };
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";

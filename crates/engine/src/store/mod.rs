@@ -27,6 +27,7 @@ mod contract;
 pub mod faults;
 mod migrate;
 mod postgres;
+mod postgres_url;
 #[cfg(feature = "testing")]
 pub mod probe;
 mod queue;
@@ -76,6 +77,24 @@ enum Backend {
     Postgres(postgres::Postgres),
 }
 
+/// Which of them a URL names.
+enum Scheme<'u> {
+    Sqlite(&'u Path),
+    Postgres,
+}
+
+impl<'u> Scheme<'u> {
+    fn of(url: &'u str) -> Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            Ok(Self::Sqlite(Path::new(path)))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres)
+        } else {
+            Err(Error::invalid("database.url must begin with sqlite:// or postgres://"))
+        }
+    }
+}
+
 /// How long to wait for what somebody else holds, and how much there is to hold. Tests make it less.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -106,12 +125,9 @@ impl Db {
 
     async fn open_with(url: &str, clock: Clock, patience: Patience) -> Result<Self> {
         let faults = faults::Faults::default();
-        let backend = if let Some(path) = url.strip_prefix("sqlite://") {
-            Backend::Sqlite(sqlite::Sqlite::open(Path::new(path), clock.clone(), faults.clone(), patience)?)
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Backend::Postgres(postgres::Postgres::open(url, clock.clone(), faults.clone(), patience).await?)
-        } else {
-            return Err(Error::invalid("database.url must begin with sqlite:// or postgres://"));
+        let backend = match Scheme::of(url)? {
+            Scheme::Sqlite(path) => Backend::Sqlite(sqlite::Sqlite::open(path, clock.clone(), faults.clone(), patience)?),
+            Scheme::Postgres => Backend::Postgres(postgres::Postgres::open(url, clock.clone(), faults.clone(), patience).await?),
         };
         Ok(Self {
             backend,
@@ -119,6 +135,17 @@ impl Db {
             #[cfg(feature = "testing")]
             faults,
         })
+    }
+
+    /// The hosts to which everything goes unencrypted, if that is what `url` asks for.
+    ///
+    /// # Errors
+    /// `InvalidData`, in words, if nothing could be opened there.
+    pub fn plain_hosts(url: &str) -> Result<Vec<String>> {
+        match Scheme::of(url)? {
+            Scheme::Sqlite(_) => Ok(Vec::new()),
+            Scheme::Postgres => Ok(postgres_url::Target::parse(url)?.plain_hosts()),
+        }
     }
 
     /// Runs `work` in a transaction and returns once it is durable. An error means that nothing of it is stored,
@@ -172,7 +199,7 @@ impl Db {
     pub async fn relay(&self, told: &Notify, heard: impl Fn() + Send + Sync) {
         match &self.backend {
             Backend::Sqlite(_) => {}
-            Backend::Postgres(postgres) => wake::relay(postgres.config(), told, heard).await,
+            Backend::Postgres(postgres) => wake::relay(postgres.target(), told, heard).await,
         }
     }
 

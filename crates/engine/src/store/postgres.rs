@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio::sync::Semaphore;
+use tokio_postgres::Row;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
 
 use super::faults::{Fault, Faults};
+use super::postgres_url::Target;
 use super::queue::Class;
 use super::value::Val;
 use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
@@ -24,7 +25,7 @@ const TRIES: u32 = 3;
 pub struct Postgres {
     pool: Pool,
     /// For a connection of one's own.
-    config: Arc<tokio_postgres::Config>,
+    target: Arc<Target>,
     /// What nobody waits for gets a quarter of the connections at most.
     behind: Arc<Semaphore>,
     clock: Clock,
@@ -39,12 +40,10 @@ pub struct Pooled {
 
 impl Postgres {
     pub async fn open(url: &str, clock: Clock, faults: Faults, patience: Patience) -> Result<Self> {
-        let mut config: tokio_postgres::Config = url.parse().map_err(|e| Error::invalid(format!("database.url: {e}")))?;
-        // Bounds for what a lost client or a bad plan may hold.
-        config.options("-c statement_timeout=10000 -c idle_in_transaction_session_timeout=15000 -c lock_timeout=5000");
-        config.application_name("vestibule");
-        config.connect_timeout(patience.connection);
-        let manager = Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let mut target = Target::parse(url)?;
+        target.config.connect_timeout(patience.connection);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(target.config.clone(), target.tls.clone(), recycling);
         let pool = Pool::builder(manager)
             .max_size(patience.connections)
             .runtime(Runtime::Tokio1)
@@ -56,11 +55,11 @@ impl Postgres {
         migrate::postgres(&mut first, clock.now()).await?;
         drop(first);
         let behind = Arc::new(Semaphore::new((patience.connections / 4).max(1)));
-        Ok(Self { pool, config: Arc::new(config), behind, clock, faults })
+        Ok(Self { pool, target: Arc::new(target), behind, clock, faults })
     }
 
-    pub fn config(&self) -> &tokio_postgres::Config {
-        &self.config
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     pub async fn write<T, F>(&self, class: Class, work: F) -> Result<T>
@@ -174,7 +173,7 @@ impl Drop for Pooled {
 /// Runs one statement on a connection of its own. For tests.
 #[cfg(feature = "testing")]
 pub async fn administer(url: &str, statement: &str) -> Result<()> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     let work = async { client.batch_execute(statement).await };
     tokio::select! {
         outcome = work => Ok(outcome?),

@@ -176,7 +176,7 @@ impl From<tokio_postgres::Error> for Error {
         use tokio_postgres::error::SqlState;
         let detail = match e.as_db_error() {
             Some(db) => format!("{}: {}", db.code().code(), db.message()),
-            None => e.to_string(),
+            None => with_causes(&e),
         };
         match e.code() {
             Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Error::conflict(detail),
@@ -198,8 +198,18 @@ fn may_pass(code: &tokio_postgres::error::SqlState) -> bool {
 
 impl From<deadpool_postgres::PoolError> for Error {
     fn from(e: deadpool_postgres::PoolError) -> Self {
-        Self::busy(format!("no database connection: {e}"))
+        let why = match &e {
+            deadpool_postgres::PoolError::Backend(e) => with_causes(e),
+            other => other.to_string(),
+        };
+        Self::busy(format!("no database connection: {why}"))
     }
+}
+
+/// The driver's own words are few: what was wrong with a certificate, say, stands in the causes.
+pub fn with_causes(e: &tokio_postgres::Error) -> String {
+    let causes = std::iter::successors(Some(e as &dyn std::error::Error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A row as text, whatever its columns. For tests that compare whole tables.

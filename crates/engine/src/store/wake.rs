@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 
+use super::postgres_url::{Stream, Target};
 use crate::error::{Error, Result};
 
 const LISTEN: &str = "LISTEN vestibule_outbox";
@@ -24,17 +24,18 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Never ends: a connection that was lost is made anew.
-pub async fn relay(config: &Config, told: &Notify, heard: impl Fn() + Send + Sync) {
+pub async fn relay(target: &Target, told: &Notify, heard: impl Fn() + Send + Sync) {
     loop {
-        if let Err(e) = over_one_connection(config, told, &heard).await {
+        // On the heap: with TLS in it, a connection is large.
+        if let Err(e) = Box::pin(over_one_connection(target, told, &heard)).await {
             tracing::warn!(error = %e, "other processes on the database are not heard for a while; what they commit is found by looking");
         }
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn over_one_connection(config: &Config, told: &Notify, heard: &(impl Fn() + Send + Sync)) -> Result<()> {
-    let (client, connection) = tokio::time::timeout(TIMEOUT, config.connect(NoTls)).await.map_err(|_| Error::busy("no connection"))??;
+async fn over_one_connection(target: &Target, told: &Notify, heard: &(impl Fn() + Send + Sync)) -> Result<()> {
+    let (client, connection) = tokio::time::timeout(TIMEOUT, target.connect()).await.map_err(|_| Error::busy("no connection"))??;
     let own = OnceLock::new();
     // The connection answers the client only while it is polled, so both run side by side.
     tokio::select! {
@@ -44,7 +45,7 @@ async fn over_one_connection(config: &Config, told: &Notify, heard: &(impl Fn() 
 }
 
 /// Calls `heard` for what others tell. `own` is our own process at the server, whose notifications come back, too.
-async fn hear(mut connection: Connection<Socket, NoTlsStream>, own: &OnceLock<i32>, heard: &(impl Fn() + Send + Sync)) -> Result<()> {
+async fn hear(mut connection: Connection<Socket, Stream>, own: &OnceLock<i32>, heard: &(impl Fn() + Send + Sync)) -> Result<()> {
     while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
         if let AsyncMessage::Notification(notification) = message?
             && own.get() != Some(&notification.process_id())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 use vestibule_engine::model::tenant::{Algorithm, Limits, Secret};
+use vestibule_engine::ops::sweep::sweep;
 use vestibule_engine::testing::number;
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer};
@@ -30,6 +31,31 @@ async fn room_for_many(app: &mut TestApp) {
 }
 
 each_db! {
+    async fn what_nobody_became_a_customer_with_is_forgotten_a_month_after_its_last_use(app: TestApp) {
+        const MONTH: Duration = Duration::from_hours(30 * 24);
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        for address in ["squatter@example.com", "undecided@example.com"] {
+            shop.register(address, PASSWORD).await.expect_status(200);
+        }
+        let staff = shop.post("/auth/user/emailpass/register").json(&json!({"email": ADDRESS, "password": PASSWORD})).send().await;
+        staff.expect_status(200);
+        app.clock.advance(MONTH.saturating_sub(Duration::from_secs(1)));
+        shop.sign_in("undecided@example.com", PASSWORD).await.expect_status(200);
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(number(&app.engine, IDENTITIES).await.unwrap(), 4);
+        app.clock.advance(Duration::from_secs(1));
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(number(&app.engine, IDENTITIES).await.unwrap(), 2);
+        shop.sign_in("squatter@example.com", PASSWORD).await.expect_status(401);
+        // Whoever comes back in time goes on where they stopped, and whoever became a customer stays one.
+        let token = shop.register("undecided@example.com", PASSWORD).await.expect_status(200).token();
+        shop.post("/store/customers").bearer(&token).json(&json!({"email": "undecided@example.com"})).send().await.expect_status(200);
+        shop.sign_in(ADDRESS, PASSWORD).await.expect_status(200);
+        // The address is its owner's again.
+        shop.register("squatter@example.com", NEW_PASSWORD).await.expect_status(200);
+    }
+
     async fn the_token_carries_every_claim_and_no_actor(app: TestApp) {
         let shop = app.acme();
         let token = shop.register(ADDRESS, PASSWORD).await.expect_status(200).token();

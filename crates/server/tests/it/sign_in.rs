@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use vestibule_engine::ops::sweep::sweep;
 use vestibule_engine::testing::execute;
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer};
@@ -242,6 +243,42 @@ each_db! {
         assert_eq!(app.rows("SELECT COUNT(*) FROM limits WHERE name = 'failed_sign_ins_in_a_row' AND spent < 100").await, ["0"]);
         app.settle().await;
         app.next_mail(ADDRESS).await; // "your password was changed"
+    }
+
+    async fn r31_a_guess_is_remembered_for_its_share_so_wide_ones_fill_no_disk_and_slow_ones_add_up(app: TestApp) {
+        const KEPT: &str = "SELECT COUNT(*) FROM limits WHERE name LIKE 'failed_sign_ins%'";
+        const SHARE: u64 = 30 * 86_400 / 100;
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        // One guess each, also at addresses that nobody has.
+        for n in 0..20 {
+            assert_eq!(guess(&shop, &format!("nobody{n}@example.com"), 1).await, [401]);
+        }
+        assert_eq!(app.rows(KEPT).await, ["40"]);
+        app.clock.advance(Duration::from_secs(SHARE + 2 * 3_600));
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(app.rows(KEPT).await, ["0"]);
+        // What is refused is not remembered, however often it comes.
+        for address in [ADDRESS, UNKNOWN] {
+            assert_eq!(guess(&shop, address, 10).await, [401; 10]);
+            assert_eq!(guess(&shop, address, 30).await, [429; 30]);
+        }
+        app.clock.advance(Duration::from_secs(10 * SHARE + 2 * 3_600));
+        sweep(&app.engine).await.unwrap();
+        assert_eq!(app.rows(KEPT).await, ["0"]);
+        // One guess every seven hours: they add up to the hundred as fast ones do.
+        for n in 0..100 {
+            for address in [ADDRESS, UNKNOWN] {
+                assert_eq!(guess(&shop, address, 1).await, [401], "{n}, {address}");
+            }
+            app.clock.advance(Duration::from_hours(7));
+        }
+        sweep(&app.engine).await.unwrap();
+        for address in [ADDRESS, UNKNOWN] {
+            let refused = shop.sign_in(address, WRONG).await.expect_status(429);
+            assert_eq!(seconds_to_wait(&refused), 100 * (SHARE - 7 * 3_600) + 1, "{address}");
+        }
     }
 
     async fn a_refused_try_is_no_failure_in_a_row(app: TestApp) {

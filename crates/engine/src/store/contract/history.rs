@@ -218,7 +218,7 @@ impl Step {
 
     async fn jobs_and_limits(self, tx: &mut Tx) -> Result<String> {
         let Self { tenant, name, lease, due_at, .. } = self;
-        let budget = Budget { most: 3, window: 5_000_000, second_window: 9_000_000, later_window: 20_000_000 };
+        let budget = Budget { most: 3, window: 5_000_000, second_window: 9_000_000, later_window: 20_000_000, growth: 4_000_000 };
         Ok(match self.kind {
             11 | 12 => format!("{:?}", job::append(tx, tenant, self.job, "mail", "{}", 6).await?),
             13 => {

@@ -1,6 +1,10 @@
 //! Logins: unique by their key within a tenant, linked once, and locked by an UPDATE.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::{Fixture, MINUTE, RACERS, key, login};
 use crate::model::identity::ActorType;
@@ -8,6 +12,7 @@ use crate::model::ids::{IdentityId, JobId};
 use crate::ports::clock::Clock;
 use crate::ports::rng::Rng;
 use crate::store::{identity, session};
+use crate::testing::Backend;
 
 each_db! {
     a_refused_reset_is_noted_at_its_login_alone
@@ -30,6 +35,7 @@ each_db! {
     a_foreign_hash_is_found_until_it_is_replaced
     a_token_without_a_session_stands_for_its_own_login_until_sessions_are_ended
     an_id_that_is_taken_is_no_error
+    what_nobody_became_a_customer_with_is_swept
 }
 
 async fn r1_a_login_is_unique_within_its_tenant(f: &Fixture) {
@@ -309,4 +315,86 @@ async fn a_refused_reset_is_noted_at_its_login_alone(f: &Fixture) {
     assert_eq!(refused(acme, ann).await, None);
     commit!(f, |tx| identity::refuse_reset(tx, acme, ann).await);
     assert_eq!((refused(acme, ann).await, refused(acme, bob).await, refused(other, ann).await), (Some(f.clock.now()), None, None));
+}
+
+/// A login of `actor` at `name`.
+async fn login_of(f: &Fixture, actor: &'static str, name: &'static str) -> IdentityId {
+    let (id, tenant) = (f.id(), f.acme);
+    let key = crate::model::identity::IdentityKey { actor_type: ActorType::new(actor), ..key(name) };
+    let login = &*Box::leak(Box::new(login(id, key, name, "hash")));
+    assert!(commit!(f, |tx| identity::insert(tx, tenant, login).await));
+    id
+}
+
+async fn what_nobody_became_a_customer_with_is_swept(f: &Fixture) {
+    let (acme, other, begun) = (f.acme, f.other, f.clock.now());
+    let [ann, used, linked, staff, vendor, away, here] = [
+        login_of(f, "customer", "ann").await,
+        login_of(f, "customer", "used").await,
+        login_of(f, "customer", "linked").await,
+        login_of(f, "user", "staff").await,
+        login_of(f, "vendor", "vendor").await,
+        login_of(f, "customer", "away").await,
+        login_of(f, "customer", "here").await,
+    ];
+    assert!(commit!(f, |tx| identity::link(tx, acme, linked, "customer").await));
+    let [gone, lives, ended] = [f.id(), f.id(), f.id()];
+    let soon = f.in_a_minute();
+    let later = soon.after(MINUTE);
+    commit!(f, |tx| {
+        session::insert(tx, acme, gone, away, soon, None).await?;
+        session::insert(tx, acme, lives, here, later, None).await?;
+        session::insert(tx, acme, ended, ann, later, None).await?;
+        session::end(tx, acme, ended, ann).await?;
+        // Another tenant's session of the same login keeps nothing.
+        session::insert(tx, other, lives, ann, later, None).await
+    });
+    f.clock.advance(MINUTE);
+    let now = f.clock.now();
+    assert!(commit!(f, |tx| identity::lock(tx, acme, used).await));
+    assert_eq!(commit!(f, |tx| identity::sweep_unlinked(tx, acme, begun.before(MINUTE)).await), 0, "too young");
+    assert_eq!(commit!(f, |tx| identity::sweep_unlinked(tx, other, now).await), 0, "another tenant's");
+    assert_eq!(commit!(f, |tx| identity::sweep_unlinked(tx, acme, begun).await), 3);
+    for (id, stays) in [(ann, false), (staff, false), (away, false), (used, true), (linked, true), (vendor, true), (here, true)] {
+        assert_eq!(look!(f, |r| identity::by_id(r, acme, id).await).is_some(), stays);
+    }
+    f.clock.advance(MINUTE);
+    assert_eq!(commit!(f, |tx| identity::sweep_unlinked(tx, acme, now).await), 2, "the one was used last, the other's session has ended");
+}
+
+/// On SQLite there is one writer, and nobody waits.
+#[tokio::test]
+async fn on_postgres_who_is_used_while_a_sweep_waits_for_it_stays() {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let f = Fixture::create(Backend::Postgres).await;
+    let (acme, ann, until) = (f.acme, f.identity("ann").await, f.clock.now());
+    f.clock.advance(MINUTE);
+    let (inside, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (db, entered, wait) = (f.db.clone(), Arc::clone(&inside), Arc::clone(&let_go));
+    let mut sign_in = JoinSet::new();
+    sign_in.spawn(async move {
+        db.write(move |tx| {
+            let (entered, wait) = (Arc::clone(&entered), Arc::clone(&wait));
+            Box::pin(async move {
+                let found = identity::lock(tx, acme, ann).await?;
+                entered.notify_one();
+                wait.notified().await;
+                Ok(found)
+            })
+        })
+        .await
+    });
+    inside.notified().await;
+    let (db, mut sweep) = (f.db.clone(), JoinSet::new());
+    sweep.spawn(async move { db.write(move |tx| Box::pin(identity::sweep_unlinked(tx, acme, until))).await });
+    let mut looks = 0;
+    while f.count(WAITING).await == 0 {
+        looks += 1;
+        assert!(looks < 2_000, "the sweep waits for nobody");
+    }
+    let_go.notify_one();
+    assert!(sign_in.join_next().await.unwrap().unwrap().unwrap());
+    assert_eq!(sweep.join_next().await.unwrap().unwrap().unwrap(), 0);
+    assert!(look!(f, |r| identity::by_id(r, acme, ann).await).is_some());
+    f.database.remove().await.unwrap();
 }

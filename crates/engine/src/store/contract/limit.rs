@@ -13,11 +13,14 @@ each_db! {
     a_window_that_was_not_used_up_forgives
     clearing_gives_the_whole_budget_back
     one_try_of_a_running_window_is_given_back
+    each_try_is_remembered_for_its_share
     a_sweep_takes_windows_that_have_ended
 }
 
 const MOST: i64 = 5;
-const BUDGET: Budget = Budget { most: MOST, window: 60_000_000, second_window: 120_000_000, later_window: 300_000_000 };
+const BUDGET: Budget = Budget { most: MOST, window: 60_000_000, second_window: 120_000_000, later_window: 300_000_000, growth: 0 };
+/// Each try is remembered for a minute longer.
+const GROWING: Budget = Budget { second_window: 60_000_000, later_window: 60_000_000, growth: 60_000_000, ..BUDGET };
 
 async fn take(f: &Fixture, tenant: TenantId, name: &'static str, subject: &'static [u8]) -> bool {
     commit!(f, |tx| limit::take(tx, tenant, name, subject, BUDGET).await)
@@ -97,22 +100,54 @@ async fn clearing_gives_the_whole_budget_back(f: &Fixture) {
 
 async fn one_try_of_a_running_window_is_given_back(f: &Fixture) {
     let (acme, other) = (f.acme, f.other);
-    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann", BUDGET).await);
     assert_eq!(granted(f, MOST + 1).await, MOST, "where nothing was taken nothing is given");
-    commit!(f, |tx| limit::give_back_one(tx, other, "login", b"ann").await);
-    commit!(f, |tx| limit::give_back_one(tx, acme, "reset", b"ann").await);
-    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"bob").await);
+    commit!(f, |tx| limit::give_back_one(tx, other, "login", b"ann", BUDGET).await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "reset", b"ann", BUDGET).await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"bob", BUDGET).await);
     assert_eq!(granted(f, 1).await, 0);
-    f.race(move |tx| Box::pin(limit::give_back_one(tx, acme, "login", b"ann"))).await;
+    f.race(move |tx| Box::pin(limit::give_back_one(tx, acme, "login", b"ann", BUDGET))).await;
     assert_eq!(granted(f, MOST + 1).await, MOST, "never below zero");
-    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann", BUDGET).await);
     assert_eq!(granted(f, 2).await, 1);
     assert_eq!(remaining(f).await, MINUTE);
     // A window that has ended keeps what it was, so the next one is longer.
     f.clock.advance(MINUTE);
-    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann").await);
+    commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann", BUDGET).await);
     assert_eq!(granted(f, MOST + 1).await, MOST);
     assert_eq!(remaining(f).await, MINUTE * 2);
+}
+
+async fn each_try_is_remembered_for_its_share(f: &Fixture) {
+    let acme = f.acme;
+    let take = async || commit!(f, |tx| limit::take(tx, acme, "login", b"ann", GROWING).await);
+    let give_back = async || commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann", GROWING).await);
+    for minutes in [1, 2, 3] {
+        assert!(take().await);
+        assert_eq!(remaining(f).await, MINUTE * minutes);
+    }
+    give_back().await;
+    assert_eq!(remaining(f).await, MINUTE * 2, "what is given back is not remembered");
+    for _ in 2..MOST {
+        assert!(take().await);
+    }
+    assert!(!take().await);
+    assert_eq!(remaining(f).await, MINUTE * 5, "a refused try lengthens nothing");
+    f.clock.advance(MINUTE * 5);
+    assert!(take().await);
+    assert_eq!(remaining(f).await, MINUTE, "and none of it is remembered after");
+    give_back().await;
+    assert_eq!(remaining(f).await, Duration::ZERO, "of none nothing is remembered");
+    // One in each share of the time is never refused; a little faster, and they add up.
+    for _ in 0..3 * MOST {
+        assert!(take().await);
+        f.clock.advance(MINUTE);
+    }
+    for _ in 0..MOST {
+        assert!(take().await);
+        f.clock.advance(MINUTE.saturating_sub(SECOND));
+    }
+    assert!(!take().await);
 }
 
 async fn a_sweep_takes_windows_that_have_ended(f: &Fixture) {

@@ -57,6 +57,7 @@ mod limit;
 mod password_reset;
 mod plans;
 mod postgres_faults;
+mod postgres_url;
 mod sequence;
 mod session;
 mod signing_key;

@@ -55,6 +55,10 @@ const PLANS: &[(&str, &str)] = &[
     ("identity DISARM", "SEARCH identities identities_by_key (tenant_id=? AND actor_type=? AND provider=? AND issuer=? AND entity_id=?)"),
     ("identity OF_ACTOR", "SEARCH identities identities_by_actor (tenant_id=? AND actor_type=? AND actor_id=?)"),
     ("identity LOCK_ACTOR", "SEARCH identities identities_by_actor (tenant_id=? AND actor_type=? AND actor_id=?)"),
+    (
+        "identity SWEEP_UNLINKED",
+        "SEARCH identities PRIMARY KEY (tenant_id=? AND id=?); SEARCH i identities_unlinked (tenant_id=? AND created_at<?); SEARCH s sessions_by_identity (tenant_id=? AND identity_id=?)",
+    ),
     ("identity FOREIGN_HASH", "SEARCH identities identities_foreign (tenant_id=?)"),
     (
         "job DUE",
@@ -195,6 +199,7 @@ const POSTGRES: &[(&str, &[&str], &str)] = &[
     ("identity OF_ACTOR", &["'customer'", "'7'"], "identities_by_actor"),
     ("identity LOCK_ACTOR", &["'customer'", "'7'", "1"], "identities_by_actor"),
     ("identity FOREIGN_HASH", &[], "identities_foreign"),
+    ("identity SWEEP_UNLINKED", &["1", "1"], "identities_unlinked"),
     ("session OF_IDENTITY", &["'7'", "1", "50"], "sessions_by_identity"),
     ("session END_OTHERS", &["'7'", "'x'", "1"], "sessions_by_identity"),
     ("session END_ALL", &["'7'", "1"], "sessions_by_identity"),

@@ -81,6 +81,28 @@ fn every_rule_of_the_whole_finds_its_fault() {
     one_error(&config(LOCAL, &format!("{ACME}{ACME}")), "the slug `acme` is declared twice");
     let hosts = format!("{BEGIN}hosts = [\"id.acme.example\"]\n") + &BEGIN.replace("acme", "globex") + "hosts = [\"ID.acme.example\"]\n";
     one_error(&config(LOCAL, &hosts), "the host `ID.acme.example` is declared twice");
+    one_error(&config(LOCAL, ACME).replace("sqlite://v.db", "postgres://127.0.0.1/v?sslmode=allow"), "database.url: sslmode must be");
+}
+
+#[test]
+fn a_host_that_is_another_tenants_by_its_slug_is_named() {
+    let server = format!("{LOCAL}\npublic_url = \"http://localhost\"\ntenant_domain = \"api.example.com\"");
+    let hosts = |host: &str| config(&server, &(format!("{BEGIN}hosts = [\"{host}\"]\n") + &BEGIN.replace("acme", "globex")));
+    for host in ["globex.localhost", "globex.api.example.com", "GLOBEX.localhost."] {
+        one_error(&hosts(host), &format!("tenant acme: hosts: `{host}` is the host of the tenant `globex`"));
+    }
+    for host in
+        ["acme.localhost", "globex.example.com", "www.globex.localhost", "id.acme.example", "ID.acme.example.", "127.0.0.1", "[::1]", "shop_1.local"]
+    {
+        assert_eq!(judged(&hosts(host)).1, Vec::<String>::new(), "{host}");
+    }
+}
+
+#[test]
+fn an_origin_as_browsers_send_it_is_taken() {
+    for origin in ["https://shop.example", "http://localhost:8000", "https://xn--mller-kva.example", "http://[::1]:3000", "capacitor://localhost"] {
+        assert_eq!(judged(&config(LOCAL, &format!("{BEGIN}cors.store = [\"{origin}\"]\n"))).1, Vec::<String>::new(), "{origin}");
+    }
 }
 
 #[test]
@@ -91,6 +113,22 @@ fn every_rule_of_a_tenant_finds_its_fault() {
     let faults = [
         ("publishable_keys = [\"pk_1\"]".to_owned(), "publishable_keys must be pk_ and 64 hexadecimal digits"),
         ("secret_keys = [\"pk_1\"]".into(), "secret_keys must be sk_ and 64 hexadecimal digits"),
+        ("hosts = [\"https://id.acme.example\"]".into(), "hosts: `https://id.acme.example` is no host"),
+        ("hosts = [\"id.acme.example:443\"]".into(), "`id.acme.example:443` is no host"),
+        ("hosts = [\"id.acme.example/auth\"]".into(), "is no host"),
+        ("hosts = [\"\"]".into(), "`` is no host"),
+        ("hosts = [\"id..example\"]".into(), "is no host"),
+        ("hosts = [\"m\u{fc}ller.example\"]".into(), "is no host"),
+        (format!("hosts = [\"{}.example\"]", "a".repeat(246)), "is no host"),
+        (
+            "cors.store = [\"https://shop.example/\"]".into(),
+            "cors.store: `https://shop.example/` is no origin as browsers send it, https://shop.example say; did you mean `https://shop.example`?",
+        ),
+        ("cors.auth = [\"https://shop.example/account\"]".into(), "did you mean `https://shop.example`?"),
+        ("cors.admin = [\"https://Shop.example:443\"]".into(), "cors.admin: `https://Shop.example:443` is no origin"),
+        ("cors.store = [\"shop.example\"]".into(), "`shop.example` is no origin"),
+        ("cors.store = [\"*\"]".into(), "`*` is no origin"),
+        ("cors.store = [\"null\"]".into(), "`null` is no origin"),
         ("reset_url = \"/reset\"".into(), "reset_url must be an absolute URL"),
         ("tokens.reset_ttl = \"61m\"".into(), "tokens.reset_ttl must be at most 1h"),
         ("tokens.ttl = \"2d\"\ntokens.session_max_age = \"1d\"".into(), "tokens.session_max_age must not be below tokens.ttl"),

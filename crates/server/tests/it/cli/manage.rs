@@ -94,6 +94,7 @@ fn what_is_not_there_or_taken_is_said_in_words() {
     desk.run(&["tenant", "create", "acme"]).expect(1);
     let taken = desk.run(&["tenant", "create", "globex", "--host", "ID.acme.example"]).expect(1);
     assert!(taken.stderr.contains("The host `id.acme.example` belongs to another tenant"), "{}", taken.stderr);
+    desk.run(&["tenant", "create", "globex", "--host", "https://id.globex.example"]).expect_words(2, &["`https://id.globex.example` is no host"]);
     let nobody = "There is no tenant `nobody`";
     desk.run(&["tenant", "disable", "nobody"]).expect_words(1, &[nobody]);
     desk.run(&["tenant", "show", "nobody"]).expect_words(1, &["here is no tenant `nobody`"]);

@@ -1,8 +1,10 @@
 //! `vestibule serve`: it starts with what is right, says what is wrong, and never starts empty over what it cannot read.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
-use vestibule_engine::testing::run_on_file;
+use vestibule_engine::testing::{rows_of_file, run_on_file};
 
 use super::{ACME, LOCAL, PUBLIC, config};
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, publishable_key};
@@ -179,4 +181,50 @@ fn a_database_of_a_newer_version_is_refused() {
     let later = "INSERT INTO schema_migrations (number, name, checksum, applied_at) VALUES (9999, 'later', 'later', 0)";
     run_on_file(&desk.path("v.db"), later).unwrap();
     refused(&desk, &[], &["the database was written by a newer version (migration 9999)", "start that version"]);
+}
+
+/// SIGTERM: what has begun is done and answered, and nobody new is let in.
+#[test]
+fn a_request_that_has_begun_is_answered_after_sigterm_and_nobody_new_is_let_in() {
+    let server = Desk::new(&config(LOCAL, &acme())).serve();
+    let address = server.base.strip_prefix("http://").unwrap().to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let body = format!(r#"{{"email":"{ADDRESS}","password":"{PASSWORD}"}}"#);
+    let (first, rest) = body.split_at(10);
+    let length = body.len();
+    write!(
+        client,
+        "POST /auth/customer/emailpass/register HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    .unwrap();
+    // It is told to go on once the server is waiting for the body.
+    let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    let mut told = vec![0; go_on.len()];
+    client.read_exact(&mut told).unwrap();
+    assert_eq!(String::from_utf8(told).unwrap(), go_on);
+    client.write_all(first.as_bytes()).unwrap();
+    server.terminate();
+    let refused = (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        TcpStream::connect(&address).is_err()
+    });
+    assert!(refused, "it still listens");
+    client.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"token\""), "{answer}");
+    let (status, printed) = server.stop();
+    assert_eq!(status.code(), Some(0), "{printed}");
+}
+
+/// Contract 19: what guessing at a stolen copy costs is what the real program stores, whatever tests store.
+#[tokio::test]
+async fn a_password_is_kept_as_argon2id_at_its_full_cost() {
+    let desk = Desk::new(&config(LOCAL, &acme()));
+    let server = desk.serve();
+    server.shop(HOST, &publishable_key("acme")).register(ADDRESS, PASSWORD).await.expect_status(200);
+    assert_eq!(server.stop().0.code(), Some(0));
+    let kept = rows_of_file(&desk.path("v.db"), "SELECT password_hash FROM identities").await.unwrap();
+    assert!(kept.len() == 1 && kept[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept:?}");
 }

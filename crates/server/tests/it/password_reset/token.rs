@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use vestibule_engine::model::ids::JobId;
-use vestibule_engine::testing::execute;
+use vestibule_engine::testing::{Fault, execute};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer, token_in};
 use crate::support::client::claims;
@@ -241,5 +241,39 @@ each_db! {
         acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
         app.settle().await;
         app.next_mail(address).await;
+    }
+
+    async fn r50_spending_it_and_writing_the_password_are_one(app: TestApp) {
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        let token = app.reset_token(&acme, ADDRESS).await;
+        app.engine.faults().arm(Fault::Commit, 1_000);
+        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(500);
+        app.engine.faults().arm(Fault::Commit, 0);
+        acme.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(401);
+        let session = acme.sign_in(ADDRESS, PASSWORD).await.expect_status(200).token();
+        acme.me(&session).await.expect_status(200);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_updated'").await, ["0"]);
+        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        acme.complete_reset(&token, "yet-another-pass-1").await.expect_error(401, INVALID);
+        acme.sign_in(ADDRESS, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
+    }
+
+    async fn r50_when_nobody_learns_how_the_commit_ended_both_are_done_or_neither(app: TestApp) {
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        let token = app.reset_token(&acme, ADDRESS).await;
+        app.engine.faults().arm(Fault::CommitLost, 1_000);
+        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(503);
+        app.engine.faults().arm(Fault::CommitLost, 0);
+        let (old, new) = (acme.sign_in(ADDRESS, PASSWORD).await.status, acme.sign_in(ADDRESS, NEW_PASSWORD).await.status);
+        let again = acme.complete_reset(&token, "yet-another-pass-1").await.status;
+        let told = app.rows("SELECT COUNT(*) FROM events WHERE name = 'auth.password_updated'").await;
+        assert_eq!(told, ["1"], "of the one or of the other");
+        assert!(matches!((old, new, again), (200, 401, 200) | (401, 200, 401)), "old {old}, new {new}, the token once more {again}");
+        app.settle().await;
+        app.next_mail(ADDRESS).await;
     }
 }

@@ -193,9 +193,14 @@ impl Running {
         Shop::new(&self.base, host, key)
     }
 
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        signal(self.child.id(), "TERM");
+    }
+
     /// SIGTERM, then its exit and everything that it printed.
     pub fn stop(mut self) -> (ExitStatus, String) {
-        signal(self.child.id(), "TERM");
+        self.terminate();
         let (sender, ended) = channel();
         let readers = std::mem::take(&mut self.readers);
         std::thread::spawn(move || {
