@@ -35,7 +35,7 @@ pub fn number(name: &str) -> Option<u64> {
 }
 
 /// How often a fault happens: as often as the environment asks, or the `part`-th of it; a few times if it asks for nothing.
-pub fn rounds(few: u64, part: u64) -> u64 {
+fn rounds(few: u64, part: u64) -> u64 {
     number("VESTIBULE_TEST_KILLS").map_or(few, |kills| kills.div_ceil(part))
 }
 
@@ -92,7 +92,7 @@ async fn killed_at_random_moments(backend: Backend, end: End) -> Report {
     let sink = WebhookSink::start().await;
     let hook = webhooks(&[sink.webhook("/hook", &["*"])]);
     let mut stage = Stage::set_with(backend, "", &format!("{LONG_LINKS}{hook}")).await;
-    let kills = rounds(6, if end == End::Killed { 1 } else { 3 });
+    let kills = if end == End::Killed { rounds(6, 1) } else { rounds(3, 3) };
     let writes = u32::try_from(number("VESTIBULE_TEST_WRITES").unwrap_or(25)).unwrap();
     let mut report = Report { trials: kills, ..Report::on(&stage.database) };
     let mut server = stage.start().await;

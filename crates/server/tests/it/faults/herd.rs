@@ -1,6 +1,6 @@
 //! F20: after an outage a crowd does not come back at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vestibule_engine::notify::sink::Mode;
@@ -10,7 +10,7 @@ use crate::support::app::{TestApp, customer};
 use crate::support::each_db;
 use crate::support::webhook_sink::WebhookSink;
 
-const CROWD: usize = 40;
+const CROWD: usize = 24;
 const WAITING: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting' AND attempts = 1 AND lease IS NULL";
 
 each_db! {
@@ -40,15 +40,15 @@ each_db! {
                 *each_half_second.entry(wait / 500_000).or_default() += 1;
             }
             peak = each_half_second.values().copied().max().unwrap_or_default().max(peak);
-            // Ten are expected of forty in each quarter. With thirty in one, they were not drawn evenly.
-            assert!(due.len() == CROWD && peak <= 30, "{subscriber}: {each_half_second:?}");
+            // A quarter is expected in each of the four. With three quarters in one, they were not drawn evenly.
+            assert!(due.len() == CROWD && peak <= CROWD * 3 / 4, "{subscriber}: {each_half_second:?}");
         }
         println!("peak: {} attempts a second", peak * 2);
         sink.always("200 OK");
         app.mail.set_mode(Mode::Accept);
         app.advance(Duration::from_secs(6));
-        app.until("SELECT state, attempts, COUNT(*) FROM deliveries GROUP BY state, attempts", &["delivered 2 80"]).await;
-        let mailed: std::collections::BTreeSet<_> = app.mail.mails().into_iter().flat_map(|mail| mail.to).collect();
+        app.until("SELECT state, attempts, COUNT(*) FROM deliveries GROUP BY state, attempts", &["delivered 2 48"]).await;
+        let mailed: BTreeSet<_> = app.mail.mails().into_iter().flat_map(|mail| mail.to).collect();
         let lost = (0..CROWD).map(|n| format!("{n}@example.com")).filter(|address| !mailed.contains(address)).collect();
         let duplicates = app.mail.mails().len() - mailed.len();
         app.take_all_mail().await;
