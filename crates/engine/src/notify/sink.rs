@@ -31,6 +31,8 @@ pub enum Mode {
     Hang,
     /// Hangs up before a word, as if there were no server.
     Away,
+    /// Keeps the mail and hangs up without a word, so that the client cannot know.
+    Vanish,
 }
 
 /// When the conversation is encrypted. The certificate is for `sink.test` and 127.0.0.1, by an authority of our own: `testdata/`.
@@ -121,6 +123,12 @@ impl SmtpSink {
     #[must_use]
     pub fn mails(&self) -> Vec<ReceivedMail> {
         self.shared.lock().mails.clone()
+    }
+
+    /// What has arrived for this address alone, oldest first.
+    #[must_use]
+    pub fn mails_to(&self, address: &str) -> Vec<ReceivedMail> {
+        self.shared.lock().mails.iter().filter(|mail| mail.to == [address]).cloned().collect()
     }
 
     /// What was sent and not taken, oldest first.
@@ -303,6 +311,9 @@ impl Session {
                 state.mails.len()
             };
             self.shared.arrived.send_replace(count);
+        }
+        if mode == Mode::Vanish {
+            return Ok(false);
         }
         self.say("250 2.0.0 kept").await?;
         Ok(true)

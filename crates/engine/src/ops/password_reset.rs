@@ -22,6 +22,7 @@ use crate::ops::event::{self, Planned};
 use crate::ops::idempotency::Receipt;
 use crate::ops::session::{Ending, Reason};
 use crate::ops::{Client, registration};
+use crate::ports::clock::Clock;
 use crate::provider::emailpass;
 use crate::store::job::ClaimedJob;
 use crate::store::password_reset::ResetRow;
@@ -133,6 +134,7 @@ async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &Ticket, job: JobI
 
 /// What `issue` drew before its transaction.
 struct Draft {
+    clock: Clock,
     job: ClaimedJob,
     lease: String,
     key: IdentityKey,
@@ -145,6 +147,17 @@ struct Draft {
 
 /// Issues what the job asks for, exactly once whatever crashes or pauses: the job ends in the same transaction, and only for the worker that still holds it.
 pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease: &str) -> Result<()> {
+    let input = Arc::new((tenant.clone(), draft(engine, tenant, job, lease)?));
+    engine
+        .db
+        .write_behind(move |tx| {
+            let input = input.clone();
+            Box::pin(async move { issue_tx(tx, &input.0, &input.1).await })
+        })
+        .await
+}
+
+fn draft(engine: &Engine, tenant: &Tenant, job: ClaimedJob, lease: &str) -> Result<Draft> {
     let asked: Asked = serde_json::from_str(&job.payload).map_err(|e| Error::unexpected(format!("job {}: {e}", job.id)))?;
     let key =
         IdentityKey { actor_type: ActorType::new(asked.actor_type), provider: asked.provider, issuer: String::new(), entity_id: asked.entity_id };
@@ -158,14 +171,7 @@ pub async fn issue(engine: &Engine, tenant: &Arc<Tenant>, job: ClaimedJob, lease
     ]);
     let planned = event::plan(engine, tenant, EventName::PasswordReset, data, Some(jti.clone()));
     let expires_at = expiry(engine, tenant);
-    let input = Arc::new((tenant.clone(), Draft { job, lease: lease.to_owned(), key, per_identifier, overtaken, jti, expires_at, planned }));
-    engine
-        .db
-        .write_behind(move |tx| {
-            let input = input.clone();
-            Box::pin(async move { issue_tx(tx, &input.0, &input.1).await })
-        })
-        .await
+    Ok(Draft { clock: engine.clock.clone(), job, lease: lease.to_owned(), key, per_identifier, overtaken, jti, expires_at, planned })
 }
 
 /// When a reset that is issued now expires: in whole seconds, so that the row and the token do so in the same instant.
@@ -181,7 +187,9 @@ async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()
     if draft.overtaken {
         return Ok(());
     }
-    let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id).await? else { return Ok(()) };
+    // Whoever issues for this tenant has counted down its backlog, and the others wait for that row: from here on nothing newer is issued.
+    let now = draft.clock.now();
+    let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id, now).await? else { return Ok(()) };
     // Here and not at the request, whose caller must not learn of it, and so that no stranger's address takes a row.
     if limits::take(tx, tenant, std::slice::from_ref(&draft.per_identifier)).await?.is_some() {
         // The standing link stays good; the owner is not told, the staff is.
@@ -438,5 +446,52 @@ mod tests {
         assert!(!newest.is_overtaken(login, job(999), now), "and then it is forgotten");
         newest.note(login, job(2_001));
         assert!(!newest.is_overtaken(login, job(999), now), "a clock was ahead");
+    }
+
+    /// A worker's transaction begins, and the worker pauses. Meanwhile its owner asks again, and another worker issues that.
+    #[cfg(feature = "testing")]
+    async fn a_worker_that_wakes_in_its_transaction_issues_nothing_older(backend: crate::testing::Backend) {
+        let (engine, tenant, database) = crate::testing::one_shop(backend).await.unwrap();
+        let (email, acme) = (emailpass::address("ann@example.com").unwrap(), tenant.id);
+        let client = Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None };
+        let key = emailpass::key(&ActorType::customer(), &email);
+        let id = crate::model::ids::IdentityId(engine.rng.ulid(engine.clock.now()));
+        let ann = Arc::new(Identity::with_password(id, key.clone(), "ann@example.com", "hash".into(), engine.clock.now()));
+        request(&engine, &tenant, &client, &key.actor_type, &email, Map::new(), &Receipt::none()).await.unwrap();
+        let until = engine.clock.now().after(Duration::from_secs(30));
+        let claim = engine.db.write(move |tx| {
+            let ann = ann.clone();
+            Box::pin(async move {
+                assert!(store::identity::insert(tx, acme, &ann).await?);
+                store::job::claim(tx, acme, "lease", until, 1).await
+            })
+        });
+        let older = claim.await.unwrap().remove(0);
+        let input = Arc::new((engine.clone(), draft(&engine, &tenant, older, "lease").unwrap(), tenant));
+        let woken = engine.db.write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (engine, draft, tenant) = &*input;
+                engine.clock.advance(Duration::from_secs(1));
+                let (now, newer) = (engine.clock.now(), JobId(engine.rng.ulid(engine.clock.now())));
+                let issued = store::identity::claim_newest_reset(tx, acme, &draft.key, newer, now).await?;
+                issue_tx(tx, tenant, draft).await.map(|()| issued.is_some())
+            })
+        });
+        assert!(woken.await.unwrap());
+        assert_eq!(crate::testing::number(&engine, "SELECT COUNT(*) FROM password_resets").await.unwrap(), 0);
+        database.remove().await.unwrap();
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn f27_a_worker_that_wakes_in_its_transaction_issues_nothing_older_on_sqlite() {
+        a_worker_that_wakes_in_its_transaction_issues_nothing_older(crate::testing::Backend::Sqlite).await;
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn f27_a_worker_that_wakes_in_its_transaction_issues_nothing_older_on_postgres() {
+        a_worker_that_wakes_in_its_transaction_issues_nothing_older(crate::testing::Backend::Postgres).await;
     }
 }

@@ -145,15 +145,21 @@ pub async fn adopt(tx: &mut Tx, tenant: TenantId, new: &Identity, actor_id: &str
 }
 
 /// Finds the login, locks it, and notes `request` as its newest reset request. `None`: no such login, or a newer request was issued already.
-/// What is newer than now was noted by a clock that was ahead or has been set back since; a request from before now is not measured by it.
-pub async fn claim_newest_reset(tx: &mut Tx, tenant: TenantId, key: &IdentityKey, request: JobId) -> Result<Option<(IdentityId, String)>> {
+/// What is newer than `now` was noted by a clock that was ahead or has been set back since; a request from before `now` is not measured by it.
+/// So `now` must be read when nobody else can issue any more, and not when the transaction began: what was asked for and issued since is no future.
+pub async fn claim_newest_reset(
+    tx: &mut Tx,
+    tenant: TenantId,
+    key: &IdentityKey,
+    request: JobId,
+    now: Timestamp,
+) -> Result<Option<(IdentityId, String)>> {
     struct Found(IdentityId, String);
     impl FromRow for Found {
         fn from_row(row: &Row<'_>) -> Result<Self> {
             Ok(Self(row.id(0)?, row.get(1)?))
         }
     }
-    let now = tx.now();
     // The least id of the millisecond after this one.
     let future = JobId(Ulid::from_parts(now.millis().unsigned_abs().saturating_add(1), 0));
     let values = [key_values(tenant, key).as_slice(), &[request.into(), now.into(), future.into()]].concat();

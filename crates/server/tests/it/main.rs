@@ -16,6 +16,7 @@ mod errors;
 mod event;
 mod events_page;
 mod examples;
+mod faults;
 mod former_secret;
 mod fuzz;
 mod generated;

@@ -168,7 +168,10 @@ impl Step {
             }
             4 => format!("{:?} {:?}", session::live(tx, tenant, session).await?, session::end_all(tx, tenant, found.id).await?.len()),
             5 => {
-                let Some((id, address)) = identity::claim_newest_reset(tx, tenant, &key(name), self.job).await? else { return Ok("stale".into()) };
+                let now = tx.now();
+                let Some((id, address)) = identity::claim_newest_reset(tx, tenant, &key(name), self.job, now).await? else {
+                    return Ok("stale".into());
+                };
                 password_reset::void(tx, tenant, id).await?;
                 password_reset::insert(tx, tenant, jti, id, self.due_at, ends_at).await?;
                 address

@@ -134,24 +134,27 @@ async fn a_hash_is_replaced_only_if_it_is_still_the_old_one(f: &Fixture) {
 async fn r51_an_older_reset_request_is_not_issued_after_a_newer_one(f: &Fixture) {
     let (acme, other, ann) = (f.acme, f.other, f.identity("ann").await);
     f.identity("bob").await;
-    let requests: [JobId; 3] = std::array::from_fn(|_| f.id());
+    let (requests, now): ([JobId; 3], _) = (std::array::from_fn(|_| f.id()), f.clock.now());
     let mut claims = Vec::new();
     for request in [requests[1], requests[0], requests[1], requests[2]] {
-        claims.push(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("ann"), request).await));
+        claims.push(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("ann"), request, now).await));
     }
     let ours = Some((ann, "ann".to_owned()));
     assert_eq!(claims, [ours.clone(), None, None, ours], "first, older, the same once more, newer");
     let later: JobId = f.id();
-    assert_eq!(commit!(f, |tx| identity::claim_newest_reset(tx, other, &key("ann"), later).await), None);
-    assert_eq!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("eve"), later).await), None);
+    assert_eq!(commit!(f, |tx| identity::claim_newest_reset(tx, other, &key("ann"), later, now).await), None);
+    assert_eq!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("eve"), later, now).await), None);
     // A request for one login leaves the others' alone.
-    assert!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("bob"), requests[0]).await).is_some());
+    assert!(commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("bob"), requests[0], now).await).is_some());
 }
 
 async fn a_reset_request_is_not_measured_by_one_from_the_future(f: &Fixture) {
     let acme = f.acme;
     f.identity("ann").await;
-    let claim = async |request: JobId| commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("ann"), request).await).is_some();
+    let claim = async |request: JobId| {
+        let now = f.clock.now();
+        commit!(f, |tx| identity::claim_newest_reset(tx, acme, &key("ann"), request, now).await).is_some()
+    };
     let ahead: JobId = f.id();
     assert!(claim(ahead).await);
     let Clock::Frozen(micros) = &f.clock else { panic!("the clock runs") };
@@ -188,12 +191,12 @@ async fn of_many_reset_requests_the_newest_is_kept(f: &Fixture) {
     let claims = f
         .race(move |tx| {
             let request = JobId(rng.ulid(now));
-            Box::pin(async move { Ok((request, identity::claim_newest_reset(tx, acme, &key("ann"), request).await?.is_some())) })
+            Box::pin(async move { Ok((request, identity::claim_newest_reset(tx, acme, &key("ann"), request, now).await?.is_some())) })
         })
         .await;
     let newest = claims.iter().map(|(request, _)| *request).max().unwrap();
     assert!(claims.contains(&(newest, true)), "the newest request is always issued");
-    assert!(!commit!(f, |tx| Ok(identity::claim_newest_reset(tx, acme, &key("ann"), newest).await?.is_some())));
+    assert!(!commit!(f, |tx| Ok(identity::claim_newest_reset(tx, acme, &key("ann"), newest, now).await?.is_some())));
 }
 
 async fn a_lock_tells_whether_the_login_exists(f: &Fixture) {

@@ -5,15 +5,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::binary::signal;
+use crate::support::raw;
 
 /// How long a start or an orderly stop may take at most; a bound, not a measurement.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Server {
     child: Child,
+    started_at: Instant,
     pub base: String,
     /// Reads what the process writes to stderr, to its end.
     log: Option<JoinHandle<String>>,
@@ -21,6 +23,7 @@ pub struct Server {
 
 impl Server {
     pub async fn start(config: &Path) -> Self {
+        let started_at = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_vestibule"))
             .args(["serve", "--config"])
             .arg(config)
@@ -44,12 +47,30 @@ impl Server {
             all
         });
         let base = tokio::task::spawn_blocking(move || listening.recv_timeout(PATIENCE)).await.unwrap();
-        let mut server = Self { child, base: String::new(), log: Some(log) };
+        let mut server = Self { child, started_at, base: String::new(), log: Some(log) };
         match base {
             Ok(base) => server.base = base,
             Err(e) => panic!("the server did not start ({e}): {}", server.kill()),
         }
         server
+    }
+
+    /// Waits for the first 200 of `/readyz`; how long it took from the start of the process.
+    pub async fn ready(&self) -> Duration {
+        for _ in 0..PATIENCE.as_millis() {
+            if raw::get(&self.base, "/readyz", &["Host: x"]).await.status == 200 {
+                return self.started_at.elapsed();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the server is not ready");
+    }
+
+    /// The memory of the process that is no file's, in KiB.
+    pub fn anonymous_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// kill -9; what it had written to its log.

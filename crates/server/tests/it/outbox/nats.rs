@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use vestibule_engine::config::Nats;
 use vestibule_engine::model::tenant::Secret;
 
+use crate::faults::report::Report;
 use crate::support::app::{ADDRESS, TestApp, customer, token_in};
 use crate::support::client::claims;
 use crate::support::each_db;
@@ -24,12 +25,21 @@ async fn connected(app: &mut TestApp, events: &[&str]) -> NatsServer {
 
 /// Every event of the database is in the stream, once; what is there.
 async fn each_once(app: &TestApp, nats: &NatsServer) -> Vec<Stored> {
-    let stored = nats.messages().await;
-    let ids: BTreeSet<String> = stored.iter().map(|message| message.id.clone()).collect();
-    assert_eq!(ids.len(), stored.len(), "something is there twice: {stored:?}");
-    let events: BTreeSet<String> = app.rows("SELECT id FROM events").await.into_iter().map(|id| format!("evt_{id}")).collect();
-    assert_eq!(ids, events);
+    let (stored, report) = figures(app, nats).await;
+    assert!(report.lost.is_empty() && report.duplicates == 0, "{:?} of {stored:?}", report.lost);
     stored
+}
+
+/// What is in the stream, and what of the events is not there or there twice.
+async fn figures(app: &TestApp, nats: &NatsServer) -> (Vec<Stored>, Report) {
+    let (stored, mut report) = (nats.messages().await, Report { trials: 1, ..Report::on(&app.database) });
+    let ids: BTreeSet<String> = stored.iter().map(|message| message.id.clone()).collect();
+    let events: BTreeSet<String> = app.rows("SELECT id FROM events").await.into_iter().map(|id| format!("evt_{id}")).collect();
+    assert!(ids.is_subset(&events), "what is in the stream is an event: {stored:?}");
+    report.acknowledged = events.len();
+    report.lost = events.difference(&ids).cloned().collect();
+    report.duplicates = stored.len() - ids.len();
+    (stored, report)
 }
 
 /// Lets back-offs pass until everything is done. A server that comes back is asked again after a while, and what was under way when it went was refused.
@@ -127,7 +137,9 @@ each_db! {
         assert_eq!(app.rows("SELECT COUNT(*) FROM deliveries WHERE subscriber = 'nats' AND state = 'waiting' AND attempts < 2").await, ["5"]);
         nats.restart().await;
         drained(app).await;
-        assert_eq!(each_once(app, &nats).await.len(), 7);
+        let (stored, report) = figures(app, &nats).await;
+        report.tell("F14 NATS away for 100 hours of a clock that was moved");
+        assert_eq!(stored.len(), 7);
     }
 
     async fn a_server_that_was_made_anew_gets_what_was_not_acknowledged(app: TestApp) {
@@ -158,7 +170,9 @@ each_db! {
         nats.kill();
         nats.restart().await;
         drained(app).await;
-        assert_eq!(each_once(app, &nats).await, before);
+        let (after, report) = figures(app, &nats).await;
+        report.tell("F15 stored by NATS and not marked");
+        assert_eq!(after, before);
         let answers = app.rows("SELECT answer FROM deliveries WHERE subscriber = 'nats'").await;
         assert!(answers.len() == 4 && answers.iter().all(|answer| answer.ends_with("known already")), "{answers:?}");
     }
@@ -176,6 +190,8 @@ each_db! {
         app.until(tried, &["3"]).await;
         nats.resume();
         drained(app).await;
-        assert_eq!(each_once(app, &nats).await.len(), 5);
+        let (stored, report) = figures(app, &nats).await;
+        report.tell("F14 NATS hangs");
+        assert_eq!(stored.len(), 5);
     }
 }

@@ -8,6 +8,8 @@ use vestibule_engine::notify::sink::Mode;
 use vestibule_engine::ops;
 use vestibule_engine::ops::delivery::Filter;
 
+use crate::faults::report::Report;
+use crate::faults::told::delivered;
 use crate::support::app::{ADDRESS, TestApp, customer, token_in};
 use crate::support::client::claims;
 use crate::support::each_db;
@@ -75,6 +77,12 @@ each_db! {
         sink.answer(&["500 Internal Server Error"]);
         app.advance(Duration::from_hours(73));
         app.until(states, &["delivered 1", "delivered 1", "dead 3"]).await;
+        let mut report = Report { trials: 1, acknowledged: 3, ..Report::on(&app.database) };
+        let ids = app.rows("SELECT event_id FROM deliveries WHERE subscriber <> 'mail'").await.into_iter().map(|id| format!("evt_{id}"));
+        let ids: Vec<String> = ids.collect();
+        assert_eq!(ids.len(), report.acknowledged);
+        delivered(&ids.iter().map(String::as_str).collect(), &sink.calls(), &mut report);
+        report.tell("F18 an event that always fails");
     }
 
     async fn a_secret_that_has_expired_is_not_sent_by_a_retry(app: TestApp) {

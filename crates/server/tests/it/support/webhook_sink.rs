@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use vestibule_engine::model::tenant::{Secret, Webhook};
+use vestibule_engine::model::time::Timestamp;
+use vestibule_engine::ports::clock::Clock;
 
 /// A server on a free port. It ends when it is dropped.
 pub struct WebhookSink {
@@ -48,6 +50,7 @@ pub enum Answer {
 /// A call as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
+    pub at: Timestamp,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -182,7 +185,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut hanging: wat
     }
     let answer = {
         let mut state = state.lock().unwrap();
-        state.calls.push(Received { path, headers, body: bytes[start..start + length].to_vec() });
+        state.calls.push(Received { at: Clock::System.now(), path, headers, body: bytes[start..start + length].to_vec() });
         state.answers.pop_front().unwrap_or(Answer::Head(state.always.unwrap_or("200 OK")))
     };
     // Who hung it up has gone when the test ends.
