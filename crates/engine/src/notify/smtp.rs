@@ -28,7 +28,8 @@ use crate::ports::clock::Clock;
 const CONNECTIONS: usize = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
-const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a mail may take, and reaching for the server before one.
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One mail server, reached by one account.
 pub struct Smtp {
@@ -111,16 +112,21 @@ impl Smtp {
 
     async fn deliver(&self, notification: &Notification) -> Result<Sent, SendFailure> {
         let letter = Letter::write(notification, self.clock.now()).map_err(SendFailure::GiveUp)?;
-        let late = |_| Err(retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32())));
-        timeout(self.total_timeout, self.transmit(letter)).await.unwrap_or_else(late)
+        timeout(self.total_timeout, self.transmit(letter)).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    fn late(&self) -> SendFailure {
+        retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32()))
     }
 
     /// Opens a connection, unless one stands, and leaves it for the mail that follows.
     async fn greet(&self) -> Result<(), SendFailure> {
-        let _slot = self.slots.acquire().await.map_err(retry)?;
-        let connection = self.connection().await?;
-        self.park(connection);
-        Ok(())
+        let greeted = async {
+            let _slot = self.slots.acquire().await.map_err(retry)?;
+            self.park(self.connection().await?);
+            Ok(())
+        };
+        timeout(self.total_timeout, greeted).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     async fn connection(&self) -> Result<AsyncSmtpConnection, SendFailure> {

@@ -251,6 +251,63 @@ mod tests {
     use super::*;
     use crate::model::tenant::Secret;
 
+    /// Two who replay meet at a gate, behind the look for what waits already. On SQLite one transaction writes at a time.
+    #[cfg(feature = "testing")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn on_postgres_of_two_replays_at_once_each_delivery_is_made_once() {
+        use crate::testing::{Backend, execute, number, one_shop};
+        const EVENTS: &str = "INSERT INTO events (tenant_id, id, name, subject, data, created_at, number)
+            SELECT id, '0000000000000000000000000' || n, 'customer.created', 'cus_1', '{\"id\":\"cus_1\"}', 1, n FROM tenants, generate_series(1, 3) AS n";
+        const SEQUENCE: &str = "INSERT INTO sequences (tenant_id, last, swept, lease_ends_at) SELECT id, 3, 0, 0 FROM tenants";
+        const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END'";
+        const GUARDED: &str = "CREATE TRIGGER gate BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION gate()";
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let (engine, _, database) = one_shop(Backend::Postgres).await.unwrap();
+        crate::ops::tenant::change(&engine, "acme", |acme| {
+            let hook = serde_json::json!({"url": "https://shop.example/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["*"]});
+            acme.webhooks = vec![serde_json::from_value(hook).unwrap()];
+        })
+        .await
+        .unwrap();
+        let tenant = crate::ops::tenant::by_slug(&engine, "acme").await.unwrap();
+        for sql in [EVENTS, SEQUENCE, GATE, GUARDED] {
+            execute(&engine, sql).await.unwrap();
+        }
+        let (shut, open) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let keeper = async {
+            let signals = (shut.clone(), open.clone());
+            let kept = engine.db.write(move |tx| {
+                let (shut, open) = signals.clone();
+                Box::pin(async move {
+                    tx.exec("SELECT pg_advisory_xact_lock(1)", &[]).await?;
+                    shut.notify_one();
+                    open.notified().await;
+                    Ok(())
+                })
+            });
+            kept.await.unwrap();
+        };
+        let opener = async {
+            for _ in 0..2_000 {
+                if number(&engine, WAITING).await.unwrap() == 2 {
+                    return open.notify_one();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            panic!("nobody waits");
+        };
+        let replays = async {
+            shut.notified().await;
+            let one = || replay(&engine, &tenant, "https://shop.example/hook", 1, 3);
+            let ((), one, other) = tokio::join!(opener, one(), one());
+            one.unwrap() + other.unwrap()
+        };
+        assert_eq!(tokio::join!(keeper, replays).1, 3);
+        assert_eq!(number(&engine, "SELECT COUNT(*) FROM deliveries").await.unwrap(), 3);
+        database.remove().await.unwrap();
+    }
+
     #[test]
     fn the_mailer_hears_what_it_has_a_message_for_and_a_way_to_send() {
         let mut settings = TenantSettings::default();

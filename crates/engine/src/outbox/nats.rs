@@ -22,7 +22,7 @@ use crate::store::delivery::Ending;
 /// The stream that is made if none takes our subjects.
 const STREAM: &str = "VESTIBULE";
 /// How long the server may take for one answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to rest at most between two tries to connect.
 const REST: Duration = Duration::from_secs(30);
 /// How long the stream that we make knows an id again: what was stored and whose acknowledgement was lost is published again, maybe after a long outage.
