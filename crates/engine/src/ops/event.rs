@@ -251,6 +251,71 @@ mod tests {
     use super::*;
     use crate::model::tenant::Secret;
 
+    /// As many numbered events of the shop: every thousandth, from the 500th on, is a new customer, and the others are changes.
+    #[cfg(feature = "testing")]
+    async fn numbered() -> (Arc<Engine>, Arc<Tenant>, crate::testing::TestDatabase) {
+        const EVENTS: &str = "INSERT INTO events (tenant_id, id, name, subject, data, created_at, place, number)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+            SELECT tenants.id, SUBSTR('00000000000000000000000000' || i, -26), CASE i % 1000 WHEN 500 THEN 'customer.created' ELSE 'customer.updated' END,
+                'cus_1', '{\"id\":\"cus_1\"}', 1, i, i FROM n, tenants";
+        const SEQUENCE: &str = "INSERT INTO sequences (tenant_id, last, swept, lease_ends_at) SELECT id, 12000, 0, 0 FROM tenants";
+        let (engine, _, database) = crate::testing::one_shop(crate::testing::Backend::Sqlite).await.unwrap();
+        let changed = crate::ops::tenant::change(&engine, "acme", |acme| {
+            let hook = |url, events| serde_json::json!({"url": url, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": [events]});
+            let hooks = serde_json::json!([hook("https://all.example/", "*"), hook("https://new.example/", "customer.created")]);
+            acme.webhooks = serde_json::from_value(hooks).unwrap();
+        });
+        changed.await.unwrap();
+        for sql in [EVENTS, SEQUENCE] {
+            crate::testing::execute(&engine, sql).await.unwrap();
+        }
+        let tenant = crate::ops::tenant::by_slug(&engine, "acme").await.unwrap();
+        (engine, tenant, database)
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn one_look_goes_through_10_000_numbers_and_whoever_goes_on_from_it_misses_nothing() {
+        let (engine, tenant, _database) = numbered().await;
+        let look = async |after, most| {
+            let page = list(&engine, &tenant, &Wanted { after, names: vec![EventName::CustomerCreated], most }).await.unwrap();
+            (page.events.iter().filter_map(|found| found.number).collect::<Vec<_>>(), page.next, page.last)
+        };
+        let created = |from: i64, count: i64| (0..count).map(|n| from + n * 1_000).collect::<Vec<_>>();
+        assert_eq!(look(None, 500).await, (created(500, 10), 10_000, 12_000));
+        assert_eq!(look(Some(10_000), 500).await, (created(10_500, 2), 12_000, 12_000));
+        assert_eq!(look(Some(500), 3).await, (created(1_500, 3), 3_500, 12_000));
+        assert_eq!(look(Some(12_000), 500).await, (vec![], 12_000, 12_000));
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_replay_is_of_its_range_alone_however_long_and_of_what_the_subscriber_hears() {
+        let (engine, tenant, database) = numbered().await;
+        for (subscriber, from, until, made) in [
+            ("https://all.example/", 7, 7, 1),
+            ("https://all.example/", 100, 1_349, 1_250),
+            ("https://all.example/", 2_001, 12_000, 10_000),
+            ("https://new.example/", 501, 2_500, 2),
+            ("https://new.example/", 501, 1_499, 0),
+            // Past the last there is nothing.
+            ("https://new.example/", 11_500, 20_000, 1),
+        ] {
+            crate::testing::execute(&engine, "DELETE FROM deliveries").await.unwrap();
+            assert_eq!(replay(&engine, &tenant, subscriber, from, until).await.unwrap(), made, "{subscriber} {from} {until}");
+            let ends = "SELECT COUNT(*), COUNT(DISTINCT event_id), COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM deliveries
+                JOIN events ON events.id = event_id";
+            let found: Vec<i64> = database.rows(ends).await.unwrap()[0].iter().map(|value| value.parse().unwrap()).collect();
+            let made = i64::try_from(made).unwrap();
+            assert_eq!(found[..2], [made, made], "{subscriber} {from} {until}");
+            assert!(made == 0 || (found[2] >= from && found[3] <= until), "{found:?}");
+            assert_eq!(replay(&engine, &tenant, subscriber, from, until).await.unwrap(), 0, "all of them wait already");
+        }
+        for (from, until) in [(0, 5), (5, 4), (1, 10_001)] {
+            assert!(replay(&engine, &tenant, "https://all.example/", from, until).await.is_err(), "{from} {until}");
+        }
+    }
+
     /// Two who replay meet at a gate, behind the look for what waits already. On SQLite one transaction writes at a time.
     #[cfg(feature = "testing")]
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
