@@ -186,7 +186,7 @@ async fn whatever_touches_a_reset_or_is_sent_again_rings() {
     q.rings("a new password", ops::password_reset::complete(engine, shop, actor, "emailpass", &reset.token, Some("a-New-pass-9"), &Receipt::none()))
         .await;
     q.number().await;
-    let last = ops::event::list(engine, shop, &ops::event::Wanted { after: None, names: Vec::new(), most: 1 }).await.unwrap().last;
+    let last = ops::event::list(engine, shop, &ops::event::Wanted { after: None, after_id: None, names: Vec::new(), most: 1 }).await.unwrap().last;
     q.work().await;
     assert!(q.rings("a replay", ops::event::replay(engine, shop, "mail", 1, last)).await > 0);
     crate::testing::execute(engine, "UPDATE deliveries SET state = 'dead'").await.unwrap();
