@@ -336,12 +336,12 @@ async fn many(f: &Fixture, event: EventId, count: usize) -> &'static [DeliveryId
 }
 
 async fn a_sweep_deletes_500_of_an_ending_at_once_the_oldest_first(f: &Fixture) {
-    let (acme, made) = (f.acme, f.clock.now());
-    let ids = many(f, f.id(), 520).await;
     // Each a moment after the one before.
     const END: &str =
         "UPDATE deliveries SET state = 'dead', done_at = $2 + (SELECT COUNT(*) FROM deliveries d WHERE d.tenant_id = $1 AND d.id < deliveries.id)
         WHERE tenant_id = $1";
+    let (acme, made) = (f.acme, f.clock.now());
+    let ids = many(f, f.id(), 520).await;
     commit!(f, |tx| tx.exec(END, &[acme.into(), made.into()]).await);
     let after = f.in_a_minute();
     assert_eq!(commit!(f, |tx| delivery::sweep(tx, acme, after, after).await), 500);
