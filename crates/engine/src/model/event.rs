@@ -266,7 +266,42 @@ pub struct NumberedEvent {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::EventName::{self, CustomerCreated, PasswordReset};
+    use super::EventName::{self, CustomerCreated, PasswordReset, SessionEnded};
+    use super::{Event, EventId, Timestamp};
+
+    #[test]
+    fn a_number_is_whole_and_a_list_holds_texts() {
+        let login = json!({"auth_identity_id": "authid_1", "actor_type": "customer", "auth_provider": "emailpass", "reason": "signed_out"});
+        for (count, ids, fits) in [
+            (json!(1), json!(["sess_1", "sess_2"]), true),
+            (json!(0), json!([]), true),
+            (json!(1.5), json!([]), false),
+            (json!(-1), json!([]), false),
+            (json!("1"), json!([]), false),
+            (json!(1), json!(["sess_1", 2]), false),
+            (json!(1), json!("sess_1"), false),
+        ] {
+            let mut data = login.as_object().unwrap().clone();
+            data.extend([("count".to_owned(), count), ("session_ids".to_owned(), ids)]);
+            assert_eq!(SessionEnded.spec().fits(&data), fits, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_of_a_login_before_a_customer_and_of_an_address_where_neither_is_named() {
+        for (data, subject) in [
+            (json!({"auth_identity_id": "authid_1", "id": "cus_1", "actor_type": "customer", "entity_id": "a@x.test"}), "authid_1"),
+            (json!({"id": "cus_1", "actor_type": "customer", "entity_id": "a@x.test"}), "cus_1"),
+            (json!({"actor_type": "customer", "entity_id": "a@x.test"}), "customer:a@x.test"),
+            (json!({"entity_id": "a@x.test"}), ""),
+            (json!({"actor_type": "customer"}), ""),
+        ] {
+            let Value::Object(data) = data else { unreachable!() };
+            let at = Timestamp::from_seconds(1);
+            let event = Event { id: EventId(ulid::Ulid::nil()), name: PasswordReset, data, secret_ref: None, created_at: at };
+            assert_eq!(event.subject(), subject, "{event:?}");
+        }
+    }
 
     #[test]
     fn data_fits_with_every_plain_field_and_no_other() {

@@ -11,3 +11,34 @@ pub fn is_locale(text: &str) -> bool {
 pub fn language(locale: &str) -> &str {
     locale.split(['-', '_']).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locale_is_2_to_16_letters_digits_and_hyphens() {
+        for (text, is) in [
+            ("de", true),
+            ("pt-BR", true),
+            ("es-419", true),
+            ("abcdefgh-ijklmno", true),
+            ("abcdefgh-ijklmnop", false),
+            ("d", false),
+            ("", false),
+            ("de_AT", false),
+            ("de/../x", false),
+            ("dé", false),
+            ("de AT", false),
+        ] {
+            assert_eq!(is_locale(text), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_language_stands_before_the_region() {
+        for (locale, named) in [("de", "de"), ("pt-BR", "pt"), ("zh-Hant-TW", "zh"), ("de_AT", "de"), ("", "")] {
+            assert_eq!(language(locale), named, "{locale}");
+        }
+    }
+}

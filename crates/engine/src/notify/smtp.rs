@@ -28,7 +28,8 @@ use crate::ports::clock::Clock;
 const CONNECTIONS: usize = 8;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
-const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a mail may take, and reaching for the server before one.
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One mail server, reached by one account.
 pub struct Smtp {

@@ -80,6 +80,8 @@ async fn a_silent_server_ends_at_the_deadline_and_its_connection_is_not_used_aga
     let smtp = smtp.with_deadlines(SOON, Duration::from_millis(200));
     let failure = smtp.send(&mail("01J2")).await.unwrap_err();
     assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("longer than 0.2 s")), "{failure}");
+    let failure = smtp.reach().await.unwrap_err();
+    assert!(matches!(&failure, SendFailure::Retry(text, _) if text.contains("longer than 0.2 s")), "{failure}");
     sink.set_mode(Mode::Accept);
     let smtp = smtp.with_deadlines(SOON, SOON);
     smtp.send(&mail("01J3")).await.unwrap();
@@ -95,6 +97,22 @@ async fn an_idle_connection_that_the_server_closed_is_replaced() {
     sink.hang_up();
     smtp.send(&mail("01J2")).await.unwrap();
     assert_eq!((sink.mails().len(), sink.connections()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_30_seconds_is_not_used_again() {
+    let sink = SmtpSink::start();
+    let smtp = smtp(&sink);
+    for (idle, connections) in [(Duration::from_secs(10), 1), (Duration::from_secs(30), 2)] {
+        smtp.send(&mail("01J1")).await.unwrap();
+        for parked in smtp.idle.lock().unwrap().iter_mut() {
+            parked.since = parked.since.checked_sub(idle).unwrap();
+        }
+        smtp.send(&mail("01J2")).await.unwrap();
+        assert_eq!(sink.connections(), connections, "after {idle:?}");
+    }
+    smtp.send(&mail("01J3")).await.unwrap();
+    assert_eq!((sink.connections(), smtp.idle.lock().unwrap().len()), (2, 1), "what is parked is used again, and what is too old is gone");
 }
 
 #[tokio::test]

@@ -128,6 +128,23 @@ async fn answer_once(listener: &tokio::net::TcpListener, status: &str) -> String
 }
 
 #[tokio::test]
+async fn a_service_of_the_shops_gets_texts_too() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (inbox, http) = (Inbox::new(Clock::System), Http::new(vec!["127.0.0.1/32".parse().unwrap()]).unwrap());
+    let means = Means { inbox: &inbox, http: &http, clock: &Clock::System };
+    let transport = format!("http://{}/send", listener.local_addr().unwrap());
+    let provider = provider_for(&settings(&transport, Some(SECRET)), "acme", &means).ok().unwrap();
+    for (channel, name, to) in [(Channel::Sms, "sms", "+4366012345"), (Channel::Email, "email", "ann@example.com")] {
+        let notification = Notification { channel, to: to.to_owned(), ..Notification::sample("01J1") };
+        let (sent, request) = tokio::join!(provider.send(&notification), answer_once(&listener, "200 OK"));
+        assert_eq!(sent, Ok(Sent { reply: "200".to_owned() }));
+        let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!((&body["data"]["channel"], &body["data"]["to"]), (&name.into(), &to.into()), "{body}");
+        assert!(request.contains("webhook-signature: v1,") && request.contains("webhook-id: 01J1"), "{request}");
+    }
+}
+
+#[tokio::test]
 async fn the_provider_that_the_page_writes_works() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/providers.md")).unwrap();
     let code = include_str!("example.rs").split_once("\n\n").unwrap().1;

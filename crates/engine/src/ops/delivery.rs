@@ -112,3 +112,37 @@ async fn retry_batch(engine: &Engine, tenant: &Tenant, which: Which) -> Result<V
     engine.outbox.wake();
     Ok(retried)
 }
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+    use crate::testing::{Backend, execute, one_shop};
+
+    #[tokio::test]
+    async fn what_is_not_dead_is_not_retried_and_it_is_said_why() {
+        const ROWS: &str =
+            "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at, done_at, lease)
+            SELECT tenants.id, '0000000000000000000000000' || n, '00000000000000000000000000', 'mail', state, 1, 1, 1, 1, done_at, lease FROM tenants,
+            (SELECT 1 AS n, 'delivered' AS state, 2000000 AS done_at, NULL AS lease UNION ALL SELECT 2, 'superseded', 1, NULL
+            UNION ALL SELECT 3, 'expired', 1, NULL UNION ALL SELECT 4, 'waiting', NULL, 'w' UNION ALL SELECT 5, 'waiting', NULL, NULL
+            UNION ALL SELECT 6, 'dead', 1, NULL) AS rows";
+        let (engine, tenant, database) = one_shop(Backend::Sqlite).await.unwrap();
+        execute(&engine, ROWS).await.unwrap();
+        let id = |n: u128| DeliveryId(Ulid(n));
+        for (n, code, says) in [
+            (1, Code::NotAllowed, "was delivered at 1970-01-01T00:00:02.000Z"),
+            (2, Code::NotAllowed, "was superseded"),
+            (3, Code::NotAllowed, "is expired"),
+            (4, Code::NotAllowed, "is under way"),
+            (5, Code::NotAllowed, "is waiting, and is tried at 1970-01-01T00:00:00.000Z"),
+            (7, Code::NotFound, "was not found"),
+        ] {
+            let refused = retry(&engine, &tenant, id(n)).await.unwrap_err();
+            assert!(refused.code == code && refused.message.contains(says), "{n}: {refused:?}");
+        }
+        retry(&engine, &tenant, id(6)).await.unwrap();
+        let waiting = "SELECT id FROM deliveries WHERE state = 'waiting' AND attempts = 0";
+        assert_eq!(database.rows(waiting).await.unwrap(), [[id(6).bare()]]);
+    }
+}

@@ -291,6 +291,128 @@ mod tests {
     use super::*;
     use crate::model::tenant::Secret;
 
+    /// As many numbered events of the shop: every thousandth, from the 500th on, is a new customer, and the others are changes.
+    #[cfg(feature = "testing")]
+    async fn numbered() -> (Arc<Engine>, Arc<Tenant>, crate::testing::TestDatabase) {
+        const EVENTS: &str = "INSERT INTO events (tenant_id, id, name, subject, data, created_at, place, number)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+            SELECT tenants.id, SUBSTR('00000000000000000000000000' || i, -26), CASE i % 1000 WHEN 500 THEN 'customer.created' ELSE 'customer.updated' END,
+                'cus_1', '{\"id\":\"cus_1\"}', 1, i, i FROM n, tenants";
+        const SEQUENCE: &str = "INSERT INTO sequences (tenant_id, last, swept, lease_ends_at) SELECT id, 12000, 0, 0 FROM tenants";
+        let (engine, _, database) = crate::testing::one_shop(crate::testing::Backend::Sqlite).await.unwrap();
+        let changed = crate::ops::tenant::change(&engine, "acme", |acme| {
+            let hook = |url, events| serde_json::json!({"url": url, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": [events]});
+            let hooks = serde_json::json!([hook("https://all.example/", "*"), hook("https://new.example/", "customer.created")]);
+            acme.webhooks = serde_json::from_value(hooks).unwrap();
+        });
+        changed.await.unwrap();
+        for sql in [EVENTS, SEQUENCE] {
+            crate::testing::execute(&engine, sql).await.unwrap();
+        }
+        let tenant = crate::ops::tenant::by_slug(&engine, "acme").await.unwrap();
+        (engine, tenant, database)
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn one_look_goes_through_10_000_numbers_and_whoever_goes_on_from_it_misses_nothing() {
+        let (engine, tenant, _database) = numbered().await;
+        let look = async |after, most| {
+            let page = list(&engine, &tenant, &Wanted { after, after_id: None, names: vec![EventName::CustomerCreated], most }).await.unwrap();
+            (page.events.iter().filter_map(|found| found.number).collect::<Vec<_>>(), page.next, page.last)
+        };
+        let created = |from: i64, count: i64| (0..count).map(|n| from + n * 1_000).collect::<Vec<_>>();
+        assert_eq!(look(None, 500).await, (created(500, 10), 10_000, 12_000));
+        assert_eq!(look(Some(10_000), 500).await, (created(10_500, 2), 12_000, 12_000));
+        assert_eq!(look(Some(500), 3).await, (created(1_500, 3), 3_500, 12_000));
+        assert_eq!(look(Some(12_000), 500).await, (vec![], 12_000, 12_000));
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_replay_is_of_its_range_alone_however_long_and_of_what_the_subscriber_hears() {
+        let (engine, tenant, database) = numbered().await;
+        for (subscriber, from, until, made) in [
+            ("https://all.example/", 7, 7, 1),
+            ("https://all.example/", 100, 1_349, 1_250),
+            ("https://all.example/", 2_001, 12_000, 10_000),
+            ("https://new.example/", 501, 2_500, 2),
+            ("https://new.example/", 501, 1_499, 0),
+            // Past the last there is nothing.
+            ("https://new.example/", 11_500, 20_000, 1),
+        ] {
+            crate::testing::execute(&engine, "DELETE FROM deliveries").await.unwrap();
+            assert_eq!(replay(&engine, &tenant, subscriber, from, until).await.unwrap(), made, "{subscriber} {from} {until}");
+            let ends = "SELECT COUNT(*), COUNT(DISTINCT event_id), COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM deliveries
+                JOIN events ON events.id = event_id";
+            let found: Vec<i64> = database.rows(ends).await.unwrap()[0].iter().map(|value| value.parse().unwrap()).collect();
+            let made = i64::try_from(made).unwrap();
+            assert_eq!(found[..2], [made, made], "{subscriber} {from} {until}");
+            assert!(made == 0 || (found[2] >= from && found[3] <= until), "{found:?}");
+            assert_eq!(replay(&engine, &tenant, subscriber, from, until).await.unwrap(), 0, "all of them wait already");
+        }
+        for (from, until) in [(0, 5), (5, 4), (1, 10_001)] {
+            assert!(replay(&engine, &tenant, "https://all.example/", from, until).await.is_err(), "{from} {until}");
+        }
+    }
+
+    /// Two who replay meet at a gate, behind the look for what waits already. On SQLite one transaction writes at a time.
+    #[cfg(feature = "testing")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn on_postgres_of_two_replays_at_once_each_delivery_is_made_once() {
+        use crate::testing::{Backend, execute, number, one_shop};
+        const EVENTS: &str = "INSERT INTO events (tenant_id, id, name, subject, data, created_at, number)
+            SELECT id, '0000000000000000000000000' || n, 'customer.created', 'cus_1', '{\"id\":\"cus_1\"}', 1, n FROM tenants, generate_series(1, 3) AS n";
+        const SEQUENCE: &str = "INSERT INTO sequences (tenant_id, last, swept, lease_ends_at) SELECT id, 3, 0, 0 FROM tenants";
+        const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END'";
+        const GUARDED: &str = "CREATE TRIGGER gate BEFORE INSERT ON deliveries FOR EACH ROW EXECUTE FUNCTION gate()";
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let (engine, _, database) = one_shop(Backend::Postgres).await.unwrap();
+        crate::ops::tenant::change(&engine, "acme", |acme| {
+            let hook = serde_json::json!({"url": "https://shop.example/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["*"]});
+            acme.webhooks = vec![serde_json::from_value(hook).unwrap()];
+        })
+        .await
+        .unwrap();
+        let tenant = crate::ops::tenant::by_slug(&engine, "acme").await.unwrap();
+        for sql in [EVENTS, SEQUENCE, GATE, GUARDED] {
+            execute(&engine, sql).await.unwrap();
+        }
+        let (shut, open) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let keeper = async {
+            let signals = (shut.clone(), open.clone());
+            let kept = engine.db.write(move |tx| {
+                let (shut, open) = signals.clone();
+                Box::pin(async move {
+                    tx.exec("SELECT pg_advisory_xact_lock(1)", &[]).await?;
+                    shut.notify_one();
+                    open.notified().await;
+                    Ok(())
+                })
+            });
+            kept.await.unwrap();
+        };
+        let opener = async {
+            for _ in 0..2_000 {
+                if number(&engine, WAITING).await.unwrap() == 2 {
+                    return open.notify_one();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+            panic!("nobody waits");
+        };
+        let replays = async {
+            shut.notified().await;
+            let one = || replay(&engine, &tenant, "https://shop.example/hook", 1, 3);
+            let ((), one, other) = tokio::join!(opener, one(), one());
+            one.unwrap() + other.unwrap()
+        };
+        assert_eq!(tokio::join!(keeper, replays).1, 3);
+        assert_eq!(number(&engine, "SELECT COUNT(*) FROM deliveries").await.unwrap(), 3);
+        database.remove().await.unwrap();
+    }
+
     #[test]
     fn the_mailer_hears_what_it_has_a_message_for_and_a_way_to_send() {
         let mut settings = TenantSettings::default();

@@ -437,3 +437,39 @@ async fn end_tx(tx: &mut Tx, tenant: TenantId, caller: &Caller, which: Which, en
     ending.tell_of(tx, tenant, caller.identity, ended).await?;
     Ok(found)
 }
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+    use crate::provider::emailpass;
+    use crate::testing::{Backend, one_shop};
+
+    #[tokio::test]
+    async fn of_many_sessions_that_end_at_once_the_newest_100_are_named_and_all_are_counted() {
+        let (engine, tenant, _database) = one_shop(Backend::Sqlite).await.unwrap();
+        let now = engine.clock.now();
+        let draw = || engine.rng.ulid(now);
+        let (login, ended) = (IdentityId(draw()), (0..150).map(|_| SessionId(draw())).collect::<Vec<_>>());
+        let key = emailpass::key(&ActorType::customer(), &emailpass::address("ann@example.com").unwrap());
+        let identity = Identity::with_password(login, key, "ann@example.com", "hash".to_owned(), now);
+        let input = Arc::new((tenant.clone(), identity, ended.clone(), Ending::draw(&engine, &tenant, Reason::EndedByOwner)));
+        let told = engine.db.write(move |tx| {
+            let input = input.clone();
+            Box::pin(async move {
+                let (tenant, identity, ended, ending) = &*input;
+                assert!(store::identity::insert(tx, tenant.id, identity).await?);
+                ending.tell_of(tx, tenant.id, identity.id, Vec::new()).await?;
+                ending.tell_of(tx, tenant.id, identity.id, ended.clone()).await
+            })
+        });
+        told.await.unwrap();
+        let tenant = tenant.id;
+        let events =
+            engine.db.read(move |reader| Box::pin(async move { store::event::of_subject(reader, tenant, &login.to_string(), now, 9).await }));
+        let events = events.await.unwrap();
+        assert_eq!(events.len(), 1, "of nothing there is nothing to tell");
+        let newest: Vec<_> = ended.iter().rev().take(100).map(|id| Value::String(id.to_string())).collect();
+        assert_eq!((&events[0].event.data["count"], &events[0].event.data["session_ids"]), (&150.into(), &Value::Array(newest)));
+    }
+}

@@ -286,6 +286,8 @@ mod tests {
             (true, Some(at(0)), None, "Over the limit"),
             (true, Some(at(2)), issued(vec![told("mail", "delivered", 1, Some("250"))]), "Over the limit"),
             (true, Some(at(0)), issued(vec![]), "Nobody subscribed"),
+            (true, Some(at(1)), issued(vec![]), "Nobody subscribed"),
+            (true, None, issued(vec![told("mail", "waiting", 1, None)]), "Not delivered yet: mail was tried 1 times, and answered last: nothing"),
             (
                 true,
                 None,

@@ -63,3 +63,45 @@ async fn switch(engine: &Engine, tenant: &Tenant, id: &str, on: bool) -> Result<
     });
     if switched.await? { Ok(()) } else { Err(Error::new(Code::NotAllowed, format!("Webhook {id} is {} already", if on { "on" } else { "off" }))) }
 }
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+    use crate::testing::{Backend, one_shop};
+
+    #[tokio::test]
+    async fn a_list_says_what_is_off_since_when_and_whose_secret_is_being_replaced() {
+        let (engine, _, _database) = one_shop(Backend::Sqlite).await.unwrap();
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let changed = crate::ops::tenant::change(&engine, "acme", |acme| {
+            let hook = serde_json::json!([
+                {"url": "https://b.example/", "secret": secret, "events": ["*"]},
+                {"url": "https://a.example/", "secret": secret, "former_secret": secret, "events": ["customer.*", "auth.signed_in"]},
+            ]);
+            acme.webhooks = serde_json::from_value(hook).unwrap();
+        });
+        changed.await.unwrap();
+        let tenant = crate::ops::tenant::by_slug(&engine, "acme").await.unwrap();
+        let listed = async || list(&engine, &tenant).await.unwrap();
+        let seen = |listed: &[Listed]| {
+            listed.iter().map(|hook| (hook.url.clone(), hook.events.len(), hook.is_rotating, hook.disabled_at)).collect::<Vec<_>>()
+        };
+        let (first, second) = ("https://b.example/".to_owned(), "https://a.example/".to_owned());
+        let all = listed().await;
+        assert_eq!(seen(&all), [(first.clone(), 1, false, None), (second.clone(), 2, true, None)]);
+        disable(&engine, &tenant, &all[1].id).await.unwrap();
+        let now = engine.clock.now();
+        assert_eq!(seen(&listed().await), [(first.clone(), 1, false, None), (second.clone(), 2, true, Some(now))]);
+        enable(&engine, &tenant, &all[1].id).await.unwrap();
+        assert_eq!(seen(&listed().await), [(first, 1, false, None), (second, 2, true, None)]);
+        for (outcome, code, says) in [
+            (enable(&engine, &tenant, &all[1].id).await, Code::NotAllowed, "is on already"),
+            (enable(&engine, &tenant, "webhook:0").await, Code::NotFound, "has no webhook webhook:0"),
+            (disable(&engine, &tenant, "mail").await, Code::NotFound, "has no webhook mail"),
+        ] {
+            let refused = outcome.unwrap_err();
+            assert!(refused.code == code && refused.message.ends_with(says), "{refused:?}");
+        }
+    }
+}

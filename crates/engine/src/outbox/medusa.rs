@@ -18,7 +18,7 @@ use crate::model::tenant::{Medusa, Tenant};
 use crate::store::delivery::{ClaimedDelivery, Ending};
 
 /// How long Redis may take to connect, and to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// As Medusa queues events that nobody gave another priority.
 const PRIORITY: u32 = 100;
 /// For how long a delivery is known to have been queued, in seconds: longer than one is tried. The worker deletes the job itself when it is done.

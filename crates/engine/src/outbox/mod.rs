@@ -74,6 +74,12 @@ impl Outbox {
         self.waiters.ring(tenant);
     }
 
+    /// Waits until `lane` is told to look: what a dispatcher does, for a process that has none.
+    #[cfg(feature = "testing")]
+    pub async fn told(&self, lane: Lane) {
+        self.bell(lane).notified().await;
+    }
+
     fn bell(&self, lane: Lane) -> &Notify {
         match lane {
             Lane::Jobs => &self.jobs,
@@ -102,36 +108,6 @@ pub(crate) enum Attempt {
     Retry(String, Option<std::time::Duration>),
 }
 
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::testing::{Backend, one_shop};
-    use crate::{Surroundings, ports};
-
-    /// Neither process has a dispatcher here, so a bell that rings was rung by the other.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_commit_in_one_process_wakes_every_lane_of_the_other() {
-        let (one, _shop, database) = one_shop(Backend::Postgres).await.unwrap();
-        let surroundings = Surroundings { clock: one.clock.clone(), rng: ports::rng::Rng::os(), ..Surroundings::default() };
-        let other = Engine::open(one.config.clone(), surroundings).await.unwrap();
-        let mut listening = tokio::task::JoinSet::new();
-        for engine in [&one, &other] {
-            let engine = engine.clone();
-            listening.spawn(async move { engine.listen().await });
-        }
-        let rung = async |engine: &Engine| {
-            for lane in Lane::ALL {
-                tokio::time::timeout(Duration::from_secs(20), engine.outbox.bell(lane).notified()).await.unwrap();
-            }
-        };
-        // Both listen, and look for what they missed.
-        rung(&one).await;
-        rung(&other).await;
-        one.outbox.wake();
-        rung(&other).await;
-        listening.shutdown().await;
-        database.remove().await.unwrap();
-    }
-}
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests;

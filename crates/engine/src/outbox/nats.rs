@@ -22,7 +22,7 @@ use crate::store::delivery::Ending;
 /// The stream that is made if none takes our subjects.
 const STREAM: &str = "VESTIBULE";
 /// How long the server may take for one answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to rest at most between two tries to connect.
 const REST: Duration = Duration::from_secs(30);
 /// How long the stream that we make knows an id again: what was stored and whose acknowledgement was lost is published again, maybe after a long outage.
@@ -151,4 +151,82 @@ async fn make_stream(context: &Context) -> std::result::Result<(), String> {
         ..stream::Config::default()
     };
     context.create_stream(wanted).await.map(|_| ()).map_err(|e| format!("no stream takes vestibule.>, and none could be made: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A server without TLS, as far as a client that connects can tell. It speaks of `others`. The connection, and what the client said; then
+    /// it waits for more, unless the client wants TLS.
+    async fn plain(listener: &TcpListener, others: &str) -> (Option<TcpStream>, String) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let info = format!(
+            r#"{{"server_id":"n1","server_name":"n1","version":"2.10.0","proto":1,"headers":true,"max_payload":1048576,"connect_urls":[{others}]}}"#
+        );
+        stream.write_all(format!("INFO {info}\r\n").as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"PING\r\n") {
+            let more = stream.read_buf(&mut said).await.unwrap_or_default();
+            if more == 0 || !said.starts_with(b"CONNECT".get(..said.len().min(7)).unwrap()) {
+                return (None, String::from_utf8_lossy(&said).into_owned());
+            }
+        }
+        stream.write_all(b"PONG\r\n").await.unwrap();
+        (Some(stream), String::from_utf8(said).unwrap())
+    }
+
+    async fn listener() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    /// Where nobody listens.
+    async fn nobody() -> u16 {
+        listener().await.1
+    }
+
+    #[tokio::test]
+    async fn where_one_server_has_tls_none_is_spoken_to_without_it() {
+        let (server, port) = listener().await;
+        let said = std::sync::Mutex::new(Vec::new());
+        let accepting = async {
+            let mut open = Vec::new();
+            loop {
+                let (stream, words) = plain(&server, "").await;
+                open.extend(stream);
+                said.lock().unwrap().push(words);
+            }
+        };
+        let url = format!("tls://user:hunter2@127.0.0.1:{},nats://127.0.0.1:{port}", nobody().await);
+        let connected = tokio::select! {
+            connected = connect(&url) => connected.is_ok(),
+            () = accepting => unreachable!(),
+        };
+        assert!(!connected);
+        assert!(!said.lock().unwrap().iter().any(|words| words.contains("CONNECT") || words.contains("hunter2")), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_only_another_speaks_of_is_not_connected_to() {
+        let ((server, port), (other, others_port)) = (listener().await, listener().await);
+        // By many names, because the client chooses one.
+        let others = (2..100).map(|n| format!("\"127.0.0.{n}:{others_port}\"")).collect::<Vec<_>>().join(",");
+        let url = format!("nats://user:hunter2@127.0.0.1:{port}");
+        let (context, (stream, words)) = tokio::join!(connect(&url), plain(&server, &others));
+        let context = context.unwrap();
+        assert!(words.contains("hunter2") && is_connected(&context), "{words}");
+        drop((stream, server));
+        // It ends once the server that is known is away.
+        let ended = async { while context.client().flush().await.is_ok() {} };
+        tokio::select! {
+            () = async { tokio::time::timeout(Duration::from_mins(1), ended).await.unwrap() } => {}
+            _ = other.accept() => panic!("it connects to another"),
+        }
+        assert!(!is_connected(&context));
+    }
 }

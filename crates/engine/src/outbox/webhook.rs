@@ -14,7 +14,7 @@ use crate::ports::http::HttpFailure;
 use crate::store::delivery::{ClaimedDelivery, Ending};
 
 /// How long one call may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Calls the webhook that `delivery` is for. 2xx is success, and nothing else is.
 pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &ClaimedDelivery, event: &Event) -> Result<Attempt> {

@@ -7,4 +7,5 @@ mod mail;
 mod medusa;
 mod nats;
 mod retry;
+mod wake;
 mod webhook;

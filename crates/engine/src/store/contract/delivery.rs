@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALMOST, Fixture, MINUTE, RACERS, SECOND};
+use super::{ALMOST, Fixture, MINUTE, Open, RACERS, SECOND, somebody_waits};
 use crate::model::event::{Event, EventName};
 use crate::model::ids::{DeliveryId, EventId, TenantId};
 use crate::model::time::Timestamp;
 use crate::store::delivery::{self, Channel, ClaimedDelivery, DeliveryRow, Ending, Party, Which};
 use crate::store::event;
+use crate::testing::Backend;
 
 each_db! {
     a_claimed_delivery_is_nobody_elses_until_its_lease_ends
@@ -22,6 +23,8 @@ each_db! {
     only_the_dead_are_retried
     of_many_who_retry_one_does
     a_sweep_leaves_the_dead_longer
+    a_sweep_deletes_500_of_an_ending_at_once_the_oldest_first
+    of_an_event_the_first_100_are_shown
     a_backlog_keeps_neither_mail_nor_another_tenant_from_the_first_claim
 }
 
@@ -318,4 +321,68 @@ async fn a_sweep_leaves_the_dead_longer(f: &Fixture) {
     assert_eq!(commit!(f, |tx| delivery::sweep(tx, acme, after, after).await), 1);
     assert_eq!(left().await, [] as [String; 0]);
     assert_eq!(list(f, acme, ANY).await.len(), 4, "what waits stays, however old");
+}
+
+/// So many deliveries of one event to as many webhooks, in the order of their ids.
+async fn many(f: &Fixture, event: EventId, count: usize) -> &'static [DeliveryId] {
+    let (acme, ids): (_, &'static [DeliveryId]) = (f.acme, Box::leak((0..count).map(|_| f.id()).collect()));
+    commit!(f, |tx| {
+        for (place, id) in ids.iter().enumerate() {
+            delivery::insert(tx, acme, *id, event, &format!("webhook:{place}")).await?;
+        }
+        Ok(())
+    });
+    ids
+}
+
+async fn a_sweep_deletes_500_of_an_ending_at_once_the_oldest_first(f: &Fixture) {
+    // Each a moment after the one before.
+    const END: &str =
+        "UPDATE deliveries SET state = 'dead', done_at = $2 + (SELECT COUNT(*) FROM deliveries d WHERE d.tenant_id = $1 AND d.id < deliveries.id)
+        WHERE tenant_id = $1";
+    let (acme, made) = (f.acme, f.clock.now());
+    let ids = many(f, f.id(), 520).await;
+    commit!(f, |tx| tx.exec(END, &[acme.into(), made.into()]).await);
+    let after = f.in_a_minute();
+    assert_eq!(commit!(f, |tx| delivery::sweep(tx, acme, after, after).await), 500);
+    assert_eq!(list(f, acme, ANY).await.iter().rev().map(|row| row.id).collect::<Vec<_>>(), ids[500..]);
+    assert_eq!(commit!(f, |tx| delivery::sweep(tx, acme, after, after).await), 20);
+}
+
+async fn of_an_event_the_first_100_are_shown(f: &Fixture) {
+    let (acme, other, event): (_, _, EventId) = (f.acme, f.other, f.id());
+    let ids = many(f, event, 101).await;
+    many(f, f.id(), 1).await;
+    let shown = look!(f, |r| delivery::of_event(r, acme, event).await);
+    assert_eq!(shown.iter().map(|row| row.id).collect::<Vec<_>>(), ids[..100]);
+    assert_eq!(look!(f, |r| delivery::of_event(r, other, event).await), []);
+}
+
+/// On SQLite one transaction writes at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_what_another_is_claiming_is_passed_over() {
+    let f = Fixture::create(Backend::Postgres).await;
+    let (acme, mail, until) = (f.acme, party(f.acme, "mail"), f.in_a_minute());
+    let ids = [insert(&f, acme).await, insert(&f, acme).await, insert(&f, acme).await];
+    let open = Open::begin(&f, move |tx| Box::pin(delivery::claim(tx, mail, "open", until, 1))).await;
+    let beside = claim(&f, "beside", 9).await;
+    assert_eq!(beside.iter().map(|delivery| delivery.id).collect::<BTreeSet<_>>(), ids[1..].iter().copied().collect());
+    open.commit().await;
+    f.database.remove().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_who_retries_what_another_is_retrying_retries_nothing() {
+    let f = Fixture::create(Backend::Postgres).await;
+    told(&f, EventName::CustomerCreated).await;
+    end(&f, Channel::Mail, Ending::Dead).await;
+    let (acme, all): (_, &'static Which) = (f.acme, Box::leak(Box::new(ANY)));
+    let open = Open::begin(&f, move |tx| Box::pin(delivery::retry(tx, acme, all, 9))).await;
+    let late = async { commit!(f, |tx| delivery::retry(tx, acme, all, 9).await) };
+    let commit = async {
+        somebody_waits(&f).await;
+        open.commit().await;
+    };
+    assert_eq!(tokio::join!(late, commit).0, [], "it is due again already");
+    f.database.remove().await.unwrap();
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALMOST, Fixture, MINUTE, RACERS, SECOND};
+use super::{ALMOST, Fixture, MINUTE, Open, RACERS, SECOND};
 use crate::model::ids::{JobId, TenantId};
 use crate::store::job::{self, ClaimedJob};
+use crate::testing::Backend;
 
 each_db! {
     a_backlog_is_bounded_per_tenant_and_kind
@@ -185,4 +186,17 @@ async fn the_tenants_that_are_due_are_found_in_order(f: &Fixture) {
     assert_eq!(look!(f, |r| job::waiting(r).await), 3);
     f.clock.advance(MINUTE);
     assert_eq!(due(f, None).await, [f.acme, f.other], "the leases have ended");
+}
+
+/// On SQLite one transaction writes at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_what_another_is_claiming_is_passed_over() {
+    let f = Fixture::create(Backend::Postgres).await;
+    let (acme, until) = (f.acme, f.in_a_minute());
+    let ids = [append(&f, acme).await, append(&f, acme).await, append(&f, acme).await];
+    let open = Open::begin(&f, move |tx| Box::pin(job::claim(tx, acme, "open", until, 1))).await;
+    let beside = claim(&f, "beside", 9).await;
+    assert_eq!(beside.iter().map(|job| job.id).collect::<BTreeSet<_>>(), ids[1..].iter().copied().collect());
+    open.commit().await;
+    f.database.remove().await.unwrap();
 }

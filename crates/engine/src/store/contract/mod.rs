@@ -72,7 +72,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
@@ -153,6 +153,55 @@ impl Fixture {
         }
         racers.join_all().await
     }
+}
+
+/// A transaction of another worker that has done its work and is still open.
+struct Open {
+    go: Arc<Notify>,
+    worker: JoinSet<()>,
+}
+
+impl Open {
+    /// Runs `work` and stays open.
+    async fn begin<T: Send + 'static>(
+        f: &Fixture,
+        work: impl for<'t> Fn(&'t mut Tx) -> super::BoxFuture<'t, T> + Send + Sync + Copy + 'static,
+    ) -> Self {
+        let (done, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let signals = (done.clone(), go.clone());
+        let (db, mut worker) = (f.db.clone(), JoinSet::new());
+        worker.spawn(async move {
+            let work = db.write(move |tx| {
+                let (done, go) = signals.clone();
+                Box::pin(async move {
+                    work(tx).await?;
+                    done.notify_one();
+                    go.notified().await;
+                    Ok(())
+                })
+            });
+            work.await.unwrap();
+        });
+        done.notified().await;
+        Self { go, worker }
+    }
+
+    async fn commit(self) {
+        self.go.notify_one();
+        self.worker.join_all().await;
+    }
+}
+
+/// Waits until a transaction on PostgreSQL waits for another's row.
+async fn somebody_waits(f: &Fixture) {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..2_000 {
+        if f.count(WAITING).await > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("nobody waits");
 }
 
 /// Ids, by their random part.

@@ -89,6 +89,41 @@ each_db! {
         }
     }
 
+    async fn an_event_is_known_to_be_queued_for_longer_than_it_is_tried(app: TestApp) {
+        let redis = bridged(app, &["customer.*"]).await;
+        customer(&app.acme(), ADDRESS).await;
+        app.settle().await;
+        let (id, _) = redis.jobs(QUEUE).await.remove(0);
+        let left = redis.ask::<i64>(&["TTL", &format!("{QUEUE}:vestibule:{id}")]).await;
+        // Three days from the first try, and what the last one may take.
+        assert!((72 * 3_600 + 1_800..=73 * 3_600).contains(&left), "{left} s");
+    }
+
+    async fn a_worker_is_woken_unless_the_queue_is_paused_or_as_many_are_at_work_as_may(app: TestApp) {
+        let redis = bridged(app, &["customer.*"]).await;
+        let key = |name: &str| format!("{QUEUE}:{name}");
+        let mut queued = 0;
+        for (meta, value, active, woken) in [
+            ("paused", "1", 0, false),
+            ("concurrency", "2", 2, false),
+            ("concurrency", "2", 3, false),
+            ("concurrency", "2", 1, true),
+            ("concurrency", "10", 2, true),
+            ("other", "1", 5, true),
+        ] {
+            redis.ask::<i64>(&["DEL", &key("meta"), &key("active"), &key("marker")]).await;
+            redis.ask::<i64>(&["HSET", &key("meta"), meta, value]).await;
+            for job in 0..active {
+                redis.ask::<i64>(&["LPUSH", &key("active"), &job.to_string()]).await;
+            }
+            customer(&app.acme(), &format!("{queued}@example.com")).await;
+            app.settle().await;
+            queued += 1;
+            assert_eq!(redis.jobs(QUEUE).await.len(), queued, "it is queued in any case");
+            assert_eq!(redis.ask::<i64>(&["ZCARD", &key("marker")]).await, i64::from(woken), "{meta} {value}, {active} at work");
+        }
+    }
+
     async fn an_event_that_is_replayed_is_queued_once_more(app: TestApp) {
         let redis = bridged(app, &["customer.created"]).await;
         customer(&app.acme(), ADDRESS).await;

@@ -83,6 +83,15 @@ each_db! {
         assert_eq!(app.rows(ROWS).await, ["delivered 1"; 5]);
     }
 
+    async fn the_stream_knows_an_id_for_a_day_and_keeps_a_message_for_a_week(app: TestApp) {
+        let nats = connected(app, &["*"]).await;
+        customer(&app.acme(), ADDRESS).await;
+        app.settle().await;
+        let made = nats.made().await;
+        let day = Duration::from_hours(24);
+        assert_eq!((made.duplicate_window, made.max_age, made.subjects), (day, 7 * day, vec!["vestibule.>".to_owned()]));
+    }
+
     async fn only_what_is_named_is_published_and_exactly_named_with_its_secret(app: TestApp) {
         let nats = connected(app, &["auth.password_reset"]).await;
         customer(&app.acme(), ADDRESS).await;

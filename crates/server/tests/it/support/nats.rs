@@ -3,7 +3,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use async_nats::{ConnectOptions, jetstream};
+use async_nats::ConnectOptions;
+use async_nats::jetstream::{self, Context, stream};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -72,10 +73,19 @@ impl NatsServer {
         signal(self.process.id(), "CONT");
     }
 
+    async fn context(&self) -> Context {
+        let options = ConnectOptions::with_user_and_password(USER.to_owned(), PASSWORD.to_owned());
+        jetstream::new(options.connect(format!("127.0.0.1:{}", self.port)).await.unwrap())
+    }
+
+    /// How the stream `VESTIBULE` was made.
+    pub async fn made(&self) -> stream::Config {
+        self.context().await.get_stream("VESTIBULE").await.unwrap().cached_info().config.clone()
+    }
+
     /// What the stream `VESTIBULE` holds, oldest first.
     pub async fn messages(&self) -> Vec<Stored> {
-        let options = ConnectOptions::with_user_and_password(USER.to_owned(), PASSWORD.to_owned());
-        let context = jetstream::new(options.connect(format!("127.0.0.1:{}", self.port)).await.unwrap());
+        let context = self.context().await;
         let Ok(stream) = context.get_stream("VESTIBULE").await else { return Vec::new() };
         let state = &stream.cached_info().state;
         let mut found = Vec::new();
