@@ -103,7 +103,8 @@ pub async fn save(State(app): State<App>, console: Console, Body(form): Body) ->
 
 /// `POST /app/templates/remove`: goes back to the built-in words.
 pub async fn remove(State(app): State<App>, console: Console, Body(form): Body) -> Result<Response, ApiError> {
-    let looked = match look(&app, &console, &asked_in(&form)).await {
+    // Its words are those that go.
+    let looked = match drafted(&app, &console, &form).await {
         Ok(looked) => looked,
         Err(e) => return instead(&app, &console, e).await,
     };
@@ -133,7 +134,7 @@ pub async fn send(State(app): State<App>, console: Console, Body(form): Body) ->
     let mail = looked.mail(&console)?.notification(to.clone(), key)?;
     let notice = match outbox::send(&app.engine, &console.tenant, &mail).await {
         Ok(sent) => Notice::good(format!("Sent to {to}. The mail server answered: {}", sent.reply)),
-        Err(reply) => Notice::bad(format!("Not sent to {to}. The mail server answered: {reply}")),
+        Err(reply) => Notice::bad(format!("Not sent to {to}: {reply}")),
     };
     shown(&app, &console, &looked, StatusCode::OK, Some(notice)).await
 }

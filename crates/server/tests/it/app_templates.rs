@@ -65,10 +65,10 @@ each_db! {
         for (query, subject, word) in [
             ("", BUILT_IN, "Hello,"),
             ("?message=password_reset&locale=en", BUILT_IN, "Hello,"),
-            ("?message=password_reset&locale=de", GERMAN, "Hallo,"),
-            ("?message=password_reset&locale=de-AT", GERMAN, "Hallo,"),
+            ("?message=password_reset&locale=de", GERMAN, "Guten Tag,"),
+            ("?message=password_reset&locale=de-AT", GERMAN, "Guten Tag,"),
             ("?message=password_changed&locale=en", "Your password at Acme was changed", "Hello,"),
-            ("?message=password_changed&locale=de", "Ihr Passwort bei Acme wurde geändert", "Hallo,"),
+            ("?message=password_changed&locale=de", "Ihr Passwort bei Acme wurde geändert", "Guten Tag,"),
             ("?message=password_reset&locale=fr", BUILT_IN, "There are no words in fr: the mail is in en."),
         ] {
             let page = acme.get(&format!("{ROOM}{query}")).cookie(&cookie).send().await.expect_status(200);
@@ -79,7 +79,7 @@ each_db! {
             assert!(page.text.contains("sandbox=\"\""), "{query}");
             let frame = acme.get(&format!("{HTML}{query}")).cookie(&cookie).send().await.expect_status(200);
             assert_framed(&frame);
-            let language = if word == "Hallo," { "de" } else { "en" };
+            let language = if word == "Guten Tag," { "de" } else { "en" };
             assert!(frame.text.contains(&format!("<html lang=\"{language}\"")), "{query}: {}", frame.text);
         }
         // The store's language is where one begins.
@@ -143,7 +143,7 @@ each_db! {
             ("html", "{% for x in shop %}{{ url }}{% endfor %}", "body.html: line 1: only values"),
             ("subject", "{{ url }}", "subject.txt: the link must not stand in the subject"),
             ("text", "\0{{ url }}", "body.txt: it holds a NUL character"),
-            ("sender", "nobody", "sender"),
+            ("sender", "nobody", "is no address"),
         ] {
             let page = post(&acme, PREVIEW, &cookie, &form(&[(field, words)])).await.expect_status(200);
             let alert = source(&page).split("role=\"alert\" id=\"fault\">").nth(1).unwrap_or_default().split("</p>").next().unwrap().to_owned();
@@ -210,7 +210,7 @@ each_db! {
         // What the mail server says of a mail that it refuses.
         app.mail.set_mode(Mode::RejectRcpt("550 no such mailbox"));
         let refused = post(&acme, SEND, &cookie, &form(&[])).await.expect_status(200);
-        assert!(refused.text.contains(&format!("Not sent to {STAFF}. The mail server answered: 550 no such mailbox")), "{}", refused.text);
+        assert!(refused.text.contains(&format!("Not sent to {STAFF}: permanent error (550): no such mailbox")), "{}", refused.text);
         app.mail.set_mode(Mode::Accept);
         for n in 2..20 {
             post(&acme, SEND, &cookie, &form(&[])).await.expect_status(200);
@@ -264,7 +264,8 @@ each_db! {
             for (kind, body) in [(form, ""), (form, "locale=x"), (form, "locale=en&message=%00"), ("application/json", "[1]"), ("text/plain", "x"), ("multipart/form-data; boundary=x", "--x--")] {
                 send(kind, body.to_owned()).await.expect_status(400);
             }
-            send("application/json", json!({"locale": "en", "event": {"a": 1}, "message": 5, "text": [1], "subject": null, "html": ""}).to_string()).await;
+            let odd = send("application/json", json!({"locale": "en", "event": {"a": 1}, "message": 5, "text": [1], "subject": null, "html": ""}).to_string()).await;
+            assert!(matches!(odd.status, 200 | 303 | 400), "{path}: {} {}", odd.status, odd.text);
             send(form, "locale=en&event=%ff%00".into()).await.expect_status(400);
         }
         for query in ["?message=password_reset&message=password_reset", "?locale=en&locale=de"] {
