@@ -71,17 +71,6 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         ("POST", "/t/{slug}/account/reset-password") => ("/t/acme/account/reset-password", json!({"token": "x", "password": "a-New-pass-9"})),
         ("POST", "/t/{slug}/account/reset-password/request") => ("/t/acme/account/reset-password/request", json!({"address": "nobody@example.com"})),
         ("GET", "/t/{slug}/account/assets/{name}") => ("/t/acme/account/assets/style.css", Value::Null),
-        ("GET", "/app") => ("/app", Value::Null),
-        ("GET", "/app/sign-in") => ("/app/sign-in", Value::Null),
-        ("POST", "/app/sign-in") => ("/app/sign-in", json!({"address": "nobody@example.com", "password": PASSWORD})),
-        ("POST", "/app/sign-in/link") => ("/app/sign-in/link", json!({"token": "x"})),
-        ("POST", "/app/sign-out") => ("/app/sign-out", json!({})),
-        ("GET", "/app/templates") => ("/app/templates", Value::Null),
-        ("POST", "/app/templates") => ("/app/templates", json!({"message": "password_reset", "locale": "en", "subject": "Mallory"})),
-        ("POST", "/app/templates/preview") => ("/app/templates/preview", json!({"locale": "en", "subject": "Mallory"})),
-        ("POST", "/app/templates/remove") => ("/app/templates/remove", json!({"locale": "en"})),
-        ("POST", "/app/templates/send") => ("/app/templates/send", json!({"locale": "en"})),
-        ("GET" | "POST", "/app/templates/html") => ("/app/templates/html", json!({"locale": "en", "html": "{{ url }}"})),
         ("GET", "/dev/inbox") => ("/dev/inbox", Value::Null),
         ("GET", "/dev/inbox.json") => ("/dev/inbox.json", Value::Null),
         ("GET", "/dev/inbox/{id}") => ("/dev/inbox/1", Value::Null),
@@ -96,6 +85,24 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         ("POST", "/dev/idp/token") => ("/dev/idp/token", json!({"grant_type": "authorization_code"})),
         ("GET", "/dev/idp/userinfo") => ("/dev/idp/userinfo", Value::Null),
         ("POST", "/dev/idp/userinfo") => ("/dev/idp/userinfo", json!({})),
+        _ => return console_request(route),
+    })
+}
+
+/// As `request`, of the console.
+fn console_request(route: &Route) -> Option<(&'static str, Value)> {
+    Some(match (route.method.as_str(), route.path) {
+        ("GET", "/app") => ("/app", Value::Null),
+        ("GET", "/app/sign-in") => ("/app/sign-in", Value::Null),
+        ("POST", "/app/sign-in") => ("/app/sign-in", json!({"address": "nobody@example.com", "password": PASSWORD})),
+        ("POST", "/app/sign-in/link") => ("/app/sign-in/link", json!({"token": "x"})),
+        ("POST", "/app/sign-out") => ("/app/sign-out", json!({})),
+        ("GET", "/app/templates") => ("/app/templates", Value::Null),
+        ("POST", "/app/templates") => ("/app/templates", json!({"message": "password_reset", "locale": "en", "subject": "Mallory"})),
+        ("POST", "/app/templates/preview") => ("/app/templates/preview", json!({"locale": "en", "subject": "Mallory"})),
+        ("POST", "/app/templates/remove") => ("/app/templates/remove", json!({"locale": "en"})),
+        ("POST", "/app/templates/send") => ("/app/templates/send", json!({"locale": "en"})),
+        ("GET" | "POST", "/app/templates/html") => ("/app/templates/html", json!({"locale": "en", "html": "{{ url }}"})),
         _ => return None,
     })
 }
