@@ -78,6 +78,7 @@ pub async fn serve_within(bounds: Bounds, engine: Arc<Engine>, listener: TcpList
     dispatcher.spawn(async move { deaf.run_until_cancelled_owned(listening.listen()).await });
     dispatcher.spawn(outbox::tell_failures(engine.clone(), stop_dispatcher.clone()));
     dispatcher.spawn(outbox::number(engine.clone(), stop_dispatcher.clone()));
+    dispatcher.spawn(outbox::sweep(engine.clone(), stop_dispatcher.clone()));
     dispatcher.close();
     let graceful = GracefulShutdown::new();
     let guests = Guests::default();

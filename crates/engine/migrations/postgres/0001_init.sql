@@ -346,6 +346,8 @@ CREATE TABLE deliveries (
     -- When its tries began: three days later it is given up. A retry by hand begins them anew.
     begun_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
+    -- When somebody asked for it: had the event replayed, or this tried again. The last time.
+    by_hand_at BIGINT,
     done_at BIGINT,
     PRIMARY KEY (tenant_id, id)
 );

@@ -345,6 +345,8 @@ CREATE TABLE deliveries (
     -- When its tries began: three days later it is given up. A retry by hand begins them anew.
     begun_at INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
+    -- When somebody asked for it: had the event replayed, or this tried again. The last time.
+    by_hand_at INTEGER,
     done_at INTEGER,
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;

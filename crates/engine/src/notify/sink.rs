@@ -39,6 +39,9 @@ pub enum Tls {
     Never,
     /// Once the client says STARTTLS; before that the server takes no mail.
     Start,
+    /// As `Start`, with somebody on the way who answers in the server's place: behind the leave to begin, in plain text, stand the replies to all
+    /// that a client would say. What it does say is read, and nobody answers.
+    Forged,
     /// From the first byte.
     Always,
 }
@@ -212,13 +215,18 @@ impl Session {
             self = self.encrypted().await?;
         }
         self.say("220 sink.test ESMTP").await?;
-        let mut plain = tls == Tls::Start;
+        let mut plain = matches!(tls, Tls::Start | Tls::Forged);
         while let Some(line) = self.line().await? {
             let line = String::from_utf8_lossy(&line).into_owned();
             let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match verb.to_ascii_uppercase().as_str() {
                 "EHLO" if plain => self.say("250-sink.test\r\n250 STARTTLS").await?,
                 "EHLO" => self.say("250-sink.test\r\n250-AUTH PLAIN\r\n250-SMTPUTF8\r\n250 8BITMIME").await?,
+                "STARTTLS" if tls == Tls::Forged => {
+                    self.say("220 2.0.0 go ahead\r\n250-sink.test\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go ahead\r\n250 2.0.0 forged").await?;
+                    self = self.encrypted().await?;
+                    while self.line().await?.is_some() {}
+                }
                 "STARTTLS" if plain => {
                     self.say("220 2.0.0 go ahead").await?;
                     self = self.encrypted().await?;

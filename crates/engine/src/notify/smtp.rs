@@ -111,16 +111,24 @@ impl Smtp {
 
     async fn deliver(&self, notification: &Notification) -> Result<Sent, SendFailure> {
         let letter = Letter::write(notification, self.clock.now()).map_err(SendFailure::GiveUp)?;
-        let late = |_| Err(retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32())));
-        timeout(self.total_timeout, self.transmit(letter)).await.unwrap_or_else(late)
+        self.in_time(self.transmit(letter).boxed()).await
     }
 
     /// Opens a connection, unless one stands, and leaves it for the mail that follows.
     async fn greet(&self) -> Result<(), SendFailure> {
-        let _slot = self.slots.acquire().await.map_err(retry)?;
-        let connection = self.connection().await?;
-        self.park(connection);
-        Ok(())
+        let greeting = async {
+            let _slot = self.slots.acquire().await.map_err(retry)?;
+            let connection = self.connection().await?;
+            self.park(connection);
+            Ok(())
+        };
+        self.in_time(greeting.boxed()).await
+    }
+
+    /// Whoever holds a delivery must be done with it before its lease ends.
+    async fn in_time<T>(&self, work: BoxFuture<'_, Result<T, SendFailure>>) -> Result<T, SendFailure> {
+        let late = |_| Err(retry(format!("the mail server took longer than {} s", self.total_timeout.as_secs_f32())));
+        timeout(self.total_timeout, work).await.unwrap_or_else(late)
     }
 
     async fn connection(&self) -> Result<AsyncSmtpConnection, SendFailure> {
@@ -180,7 +188,7 @@ impl Smtp {
                     .await
                     .map_err(|e| retry(failure_text(&e)));
             }
-            let stream = SmtpStream::connect(host, *port).await.map_err(retry)?;
+            let stream = SmtpStream::connect(host, *port, matches!(security, Security::StartTls(_))).await.map_err(retry)?;
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map_err(|e| retry(failure_text(&e)))
         };
         let mut connection = self.bounded(connecting).await??;

@@ -254,6 +254,16 @@ async fn a_certificate_that_is_not_the_servers_gets_neither_password_nor_mail() 
     }
 }
 
+/// Whoever is on the way may add replies in plain text to the leave to begin TLS. None of them may be taken for the server's.
+#[tokio::test]
+async fn replies_that_came_before_tls_are_not_the_servers() {
+    let sink = SmtpSink::start_with(Tls::Forged);
+    let mut smtp = smtp(&sink).with_deadlines(Duration::from_millis(500), SOON);
+    smtp.server.security = Security::StartTls(trusting("sink.test"));
+    let outcome = smtp.send(&mail("01J1")).await;
+    assert!(matches!(&outcome, Err(SendFailure::Retry(..))), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn who_can_be_reached_is_greeted_and_the_connection_is_kept() {
     let sink = SmtpSink::start();

@@ -13,7 +13,7 @@ use crate::model::ids::{DeliveryId, EventId, TenantId};
 use crate::model::tenant::{Message, Tenant, TenantSettings, Webhook};
 use crate::store::delivery::DeliveryRow;
 use crate::store::event::Range;
-use crate::store::{self, Tx};
+use crate::store::{self, Reader, Tx};
 
 /// The subscriber id of the built-in mailer.
 pub const MAILER: &str = "mail";
@@ -77,6 +77,17 @@ pub fn subscribers(settings: &TenantSettings, nats: Option<&Nats>, name: EventNa
     built_in.map(|(_, id)| id.to_owned()).chain(webhooks)
 }
 
+/// Whether the tenant has this subscriber. Of `JetStream` the server knows, not the tenant.
+#[must_use]
+pub fn has_subscriber(settings: &TenantSettings, id: &str) -> bool {
+    match id {
+        MAILER => settings.mail.transport.is_some(),
+        NATS => true,
+        MEDUSA => settings.medusa.is_some(),
+        webhook => settings.webhooks.iter().any(|hook| webhook_id(hook) == webhook),
+    }
+}
+
 /// The message that the mailer sends for an event.
 #[must_use]
 pub fn message_for(name: EventName) -> Option<Message> {
@@ -99,6 +110,16 @@ pub fn message_for(name: EventName) -> Option<Message> {
 pub fn webhook_id(hook: &Webhook) -> String {
     let digest = sha256(&[hook.url.as_str().as_bytes()]);
     format!("webhook:{}", crate::model::hex(digest.get(..8).unwrap_or_default()))
+}
+
+/// The subscribers that hear `name` by a pattern, without its secret.
+#[must_use]
+pub fn without_secret(settings: &TenantSettings, nats: Option<&Nats>, name: EventName) -> Vec<String> {
+    let webhooks = settings.webhooks.iter().map(|hook| (webhook_id(hook), &hook.events));
+    let medusa = settings.medusa.iter().map(|medusa| (MEDUSA.to_owned(), &medusa.events));
+    let nats = nats.iter().map(|nats| (NATS.to_owned(), &nats.events));
+    let unnamed = |patterns: &[String]| !patterns.iter().any(|pattern| pattern == name.as_str());
+    webhooks.chain(medusa).chain(nats).filter(|(_, patterns)| unnamed(patterns)).map(|(id, _)| id).collect()
 }
 
 /// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.
@@ -126,6 +147,8 @@ pub fn warnings(settings: &TenantSettings, nats: Option<&Nats>) -> Vec<String> {
 pub struct Wanted {
     /// Those with a higher number than this one; from the oldest that is kept on if nothing is said.
     pub after: Option<i64>,
+    /// The id of the event with the number `after`, if the caller knows it: so that one who knows of events that are no more hears of it.
+    pub after_id: Option<EventId>,
     pub names: Vec<EventName>,
     /// How many at most.
     pub most: i64,
@@ -137,6 +160,8 @@ pub struct Page {
     pub events: Vec<NumberedEvent>,
     /// The number up to which everything that was asked for is here.
     pub next: i64,
+    /// The id of the event with that number, if it is still kept.
+    pub next_id: Option<EventId>,
     /// The tenant's last number.
     pub last: i64,
 }
@@ -144,7 +169,8 @@ pub struct Page {
 /// A page of the tenant's events. Numbers have no gap, so whoever goes on from `next` misses nothing.
 ///
 /// # Errors
-/// `Gone` if events behind `after` are no longer kept, `InvalidData` if there is no event `after` yet: a database that was restored, say.
+/// `Gone` if events behind `after` are no longer kept, `InvalidData` if there is no event `after` yet, or another than the caller knows: the database
+/// was restored from a backup.
 pub async fn list(engine: &Engine, tenant: &Tenant, wanted: &Wanted) -> Result<Page> {
     let (tenant_id, wanted) = (tenant.id, wanted.clone());
     engine
@@ -156,6 +182,10 @@ pub async fn list(engine: &Engine, tenant: &Tenant, wanted: &Wanted) -> Result<P
                 if after > before.last {
                     return Err(Error::invalid(format!("There is no event with number {after} yet")));
                 }
+                let there = if wanted.after_id.is_some() { numbered(reader, tenant_id, after).await? } else { None };
+                if there.is_some_and(|there| wanted.after_id.is_some_and(|known| known != there)) {
+                    return Err(Error::invalid(format!("The event with number {after} is another one: the database was restored from a backup")));
+                }
                 let until = before.last.min(after.saturating_add(SCANNED));
                 let events = store::event::page(reader, tenant_id, Range { after, until, names: &wanted.names, most: wanted.most }).await?;
                 // Asked again: a sweep may have come between.
@@ -165,10 +195,20 @@ pub async fn list(engine: &Engine, tenant: &Tenant, wanted: &Wanted) -> Result<P
                 }
                 let full = i64::try_from(events.len()).is_ok_and(|found| found >= wanted.most);
                 let next = events.last().filter(|_| full).and_then(|event| event.number).unwrap_or(until);
-                Ok(Page { events, next, last: before.last })
+                let next_id = match events.last().filter(|found| found.number == Some(next)) {
+                    Some(found) => Some(found.event.id),
+                    None => numbered(reader, tenant_id, next).await?,
+                };
+                Ok(Page { events, next, next_id, last: before.last })
             })
         })
         .await
+}
+
+/// The id of the event with this number, if it is still kept.
+async fn numbered(reader: &mut Reader, tenant: TenantId, number: i64) -> Result<Option<EventId>> {
+    let range = Range { after: number.saturating_sub(1), until: number, names: &EventName::ALL, most: 1 };
+    Ok(store::event::page(reader, tenant, range).await?.first().map(|found| found.event.id))
 }
 
 /// An event, and what became of its deliveries. `None`: the tenant has no such event.
@@ -210,7 +250,7 @@ pub async fn replay(engine: &Engine, tenant: &Tenant, subscriber: &str, from: i6
         return Err(Error::invalid(format!("a range begins at 1 or later and holds 1 to {SCANNED} numbers")));
     }
     let names = EventName::ALL.into_iter().filter(|name| subscribers(&tenant.settings, nats, *name).any(|id| id == *subscriber)).collect();
-    let mut wanted = Wanted { after: Some(from - 1), names, most: REPLAYED };
+    let mut wanted = Wanted { after: Some(from - 1), after_id: None, names, most: REPLAYED };
     let mut made = 0;
     while wanted.after.is_some_and(|after| after < until) {
         let page = list(engine, tenant, &wanted).await?;

@@ -47,6 +47,7 @@ pub async fn change(
     for _ in 0..2 {
         let verdict = failures.judged(engine, tenant, engine.hasher.verify(candidate, login.password_hash.as_deref()).await).await?;
         if too_long || verdict == Verdict::Wrong {
+            engine.failed_sign_ins.note(tenant.id, Some(id), engine.clock.now());
             return Err(wrong());
         }
         let hash = failures.judged(engine, tenant, engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await).await?;

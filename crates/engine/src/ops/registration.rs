@@ -42,6 +42,9 @@ pub async fn register(
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let token = if let Some(identity) = existing {
         let compared = failures.judged(engine, tenant, engine.hasher.compare(secret, identity.password_hash.as_deref()).await).await?;
+        if compared.verdict == Verdict::Wrong {
+            engine.failed_sign_ins.note(tenant.id, Some(identity.id), engine.clock.now());
+        }
         if compared.verdict == Verdict::Wrong || identity.actor_id.is_some() {
             // As a refused sign-in: the time must not tell whose hash was imported.
             sign_in::hold_back(engine, tenant, compared.began).await?;

@@ -11,7 +11,7 @@ use crate::{limits, store};
 /// How long a spent or expired reset is kept, so that its link can still say in words what became of it.
 const RESETS_KEPT: Duration = Duration::from_hours(168);
 /// How long deliveries are kept from their end, so that an operator can see what became of a mail.
-const DELIVERIES_KEPT: Duration = Duration::from_hours(14 * 24);
+pub(super) const DELIVERIES_KEPT: Duration = Duration::from_hours(14 * 24);
 /// The same of those that were given up. Until then an operator can have them tried again, for which the event must be there: it is kept three
 /// days longer, as long as the tries took.
 const DEAD_KEPT: Duration = Duration::from_hours(27 * 24);

@@ -8,7 +8,8 @@ use crate::model::identity::{ActorType, Identity};
 use crate::model::ids::{CustomerId, EventId, TenantId};
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
-use crate::ops::event::MAILER;
+use crate::ops::event::{self, MAILER};
+use crate::ops::sweep::DELIVERIES_KEPT;
 use crate::provider::emailpass;
 use crate::store::delivery::DeliveryRow;
 use crate::store::password_reset::ResetRow;
@@ -93,9 +94,24 @@ pub struct Timeline {
     pub last_reset: String,
 }
 
+/// What the sentence about the last reset depends on besides rows.
+#[derive(Debug, Clone)]
+struct Setting {
+    now: Timestamp,
+    /// Who hears of a reset and gets no link with it.
+    without_link: Vec<String>,
+}
+
+impl Setting {
+    fn of(engine: &Engine, tenant: &Tenant) -> Self {
+        let without_link = event::without_secret(&tenant.settings, engine.config.nats.as_ref(), EventName::PasswordReset);
+        Self { now: engine.clock.now(), without_link }
+    }
+}
+
 /// The timeline of a customer. `None`: there is none with this id.
 pub async fn of_customer(engine: &Engine, tenant: &Tenant, id: CustomerId) -> Result<Option<Timeline>> {
-    let tenant = tenant.id;
+    let (tenant, setting) = (tenant.id, Setting::of(engine, tenant));
     engine
         .db
         .read(move |reader| {
@@ -108,7 +124,7 @@ pub async fn of_customer(engine: &Engine, tenant: &Tenant, id: CustomerId) -> Re
                 for login in &logins {
                     events.extend(of_login(reader, tenant, login).await?);
                 }
-                timeline(reader, tenant, &logins, events).await.map(Some)
+                timeline(reader, tenant, &setting, &logins, events).await.map(Some)
             })
         })
         .await
@@ -124,7 +140,7 @@ pub async fn of_address(engine: &Engine, tenant: &Tenant, email: &Email) -> Resu
     {
         return Ok(timeline);
     }
-    let (tenant, logins): (_, Vec<_>) = (tenant.id, found.into_iter().collect());
+    let (tenant, setting, logins): (_, _, Vec<_>) = (tenant.id, Setting::of(engine, tenant), found.into_iter().collect());
     engine
         .db
         .read(move |reader| {
@@ -133,7 +149,7 @@ pub async fn of_address(engine: &Engine, tenant: &Tenant, email: &Email) -> Resu
                 for login in &logins {
                     events.extend(of_login(reader, tenant, login).await?);
                 }
-                timeline(reader, tenant, &logins, events).await
+                timeline(reader, tenant, &setting, &logins, events).await
             })
         })
         .await
@@ -157,7 +173,7 @@ struct Issued {
     told: Vec<DeliveryRow>,
 }
 
-async fn timeline(reader: &mut Reader, tenant: TenantId, logins: &[Identity], mut events: Vec<NumberedEvent>) -> Result<Timeline> {
+async fn timeline(reader: &mut Reader, tenant: TenantId, setting: &Setting, logins: &[Identity], mut events: Vec<NumberedEvent>) -> Result<Timeline> {
     events.sort_by_key(|found| (found.event.created_at, found.number.unwrap_or(i64::MAX), found.event.id));
     let (mut steps, mut newest) = (Vec::new(), None);
     for found in events {
@@ -177,7 +193,7 @@ async fn timeline(reader: &mut Reader, tenant: TenantId, logins: &[Identity], mu
     for login in logins {
         refused_at = refused_at.max(store::identity::reset_refused_at(reader, tenant, login.id).await?);
     }
-    Ok(Timeline { steps, last_reset: sentence(!logins.is_empty(), refused_at, newest.as_ref()) })
+    Ok(Timeline { steps, last_reset: sentence(setting, !logins.is_empty(), refused_at, newest.as_ref()) })
 }
 
 fn of_event(NumberedEvent { event, number }: &NumberedEvent, reset: Option<&ResetRow>, told: &[DeliveryRow]) -> Vec<Step> {
@@ -198,7 +214,7 @@ fn of_event(NumberedEvent { event, number }: &NumberedEvent, reset: Option<&Rese
 }
 
 /// What became of the last request: "why is there no mail?", answered.
-fn sentence(known: bool, refused_at: Option<Timestamp>, newest: Option<&Issued>) -> String {
+fn sentence(setting: &Setting, known: bool, refused_at: Option<Timestamp>, newest: Option<&Issued>) -> String {
     if !known {
         return "Unknown address: no customer's login has it, so nothing was sent.".into();
     }
@@ -206,8 +222,10 @@ fn sentence(known: bool, refused_at: Option<Timestamp>, newest: Option<&Issued>)
         return format!("Over the limit: at {at} the address had asked for too many links, so no new one was sent; the one before stays good.");
     }
     let Some(issued) = newest else { return "No link was issued: nobody asked for one lately, or a request still waits to be issued.".into() };
-    // The mail is what is asked about; without one, whoever was told last.
-    let Some(told) = issued.told.iter().rev().find(|told| told.subscriber == MAILER).or(issued.told.last()) else {
+    if issued.told.is_empty() && setting.now.since(issued.at) >= DELIVERIES_KEPT {
+        return format!("No longer known: a link was issued at {}, and what became of its deliveries is kept for 14 days.", issued.at);
+    }
+    let Some(told) = asked_about(setting, &issued.told) else {
         return format!("Nobody subscribed: neither the mailer nor a webhook heard of the link that was issued at {}.", issued.at);
     };
     let (who, answer) = (told.subscriber.as_str(), told.answer.as_deref().filter(|answer| !answer.is_empty()).unwrap_or("nothing"));
@@ -220,6 +238,14 @@ fn sentence(known: bool, refused_at: Option<Timestamp>, newest: Option<&Issued>)
         Some(What::Tried) => format!("Not delivered yet: {who} was tried {} times, and answered last: {answer}", told.attempts),
         _ => format!("Not sent yet: it waits for {who} since {}.", told.created_at),
     }
+}
+
+/// The delivery that brought the link, or else the last that was to: a mail, and without one whoever else was told of the link.
+fn asked_about<'d>(setting: &Setting, told: &'d [DeliveryRow]) -> Option<&'d DeliveryRow> {
+    let mailed = told.iter().any(|told| told.subscriber == MAILER);
+    let counts = |told: &&DeliveryRow| if mailed { told.subscriber == MAILER } else { !setting.without_link.contains(&told.subscriber) };
+    let of_link = || told.iter().filter(counts).rev();
+    of_link().find(|told| told.state == "delivered").or_else(|| of_link().next())
 }
 
 #[cfg(test)]
@@ -245,6 +271,10 @@ mod tests {
             created_at: at(1),
             done_at: (state != "waiting").then(|| at(2)),
         }
+    }
+
+    fn setting(now: Timestamp) -> Setting {
+        Setting { now, without_link: vec!["nats".to_owned()] }
     }
 
     #[test]
@@ -279,9 +309,17 @@ mod tests {
             ),
             (true, None, issued(vec![told("mail", "delivered", 1, Some("250")), told("webhook:1", "dead", 1, None)]), "Delivered to mail"),
             (true, None, issued(vec![told("webhook:1", "delivered", 1, Some("200"))]), "Delivered to webhook:1"),
+            (true, None, issued(vec![told("nats", "delivered", 1, Some("stored"))]), "Nobody subscribed"),
+            (true, None, issued(vec![told("webhook:1", "dead", 9, None), told("nats", "delivered", 1, None)]), "Refused"),
+            (true, None, issued(vec![told("mail", "delivered", 1, Some("250")), told("mail", "superseded", 1, None)]), "Delivered to mail"),
         ] {
-            let said = sentence(known, refused, newest.as_ref());
+            let said = sentence(&setting(at(1)), known, refused, newest.as_ref());
             assert!(said.starts_with(begins) && !said.contains('\n'), "{begins}: {said}");
+        }
+        let kept = i64::try_from(DELIVERIES_KEPT.as_secs()).unwrap();
+        for (later, begins) in [(kept - 1, "Nobody subscribed"), (kept, "No longer known")] {
+            let said = sentence(&setting(at(1 + later)), true, None, issued(vec![]).as_ref());
+            assert!(said.starts_with(begins), "{said}");
         }
     }
 }

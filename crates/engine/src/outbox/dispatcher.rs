@@ -13,8 +13,9 @@ use super::lane::{Health, Lane, Slots};
 use super::{Attempt, mail, medusa, nats, webhook};
 use crate::Engine;
 use crate::error::Result;
+use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
-use crate::ops::event::{MAILER, MEDUSA, NATS};
+use crate::ops::event::{MAILER, MEDUSA, NATS, has_subscriber};
 use crate::ops::{self, password_reset};
 use crate::store::delivery::{Channel, ClaimedDelivery, Ending, Party};
 use crate::store::job::ClaimedJob;
@@ -27,8 +28,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long to rest at least between two looks that commits ask for, or four times what a look took: under load one look finds what many
 /// commits wrote, and a look past a long backlog of the other channel does not fill the processor.
 const REST: Duration = Duration::from_millis(10);
-/// How often expired rows are swept.
-const SWEEP: Duration = Duration::from_mins(1);
 /// How often the end of a delivery is written down at most, a second apart.
 const ACKNOWLEDGED_WITHIN: u32 = 30;
 /// How long a delivery is tried.
@@ -51,9 +50,8 @@ impl Work {
     }
 }
 
-/// Does what is due in `lane` until `stop`; then finishes what is under way. The jobs' lane sweeps, too.
+/// Does what is due in `lane` until `stop`; then finishes what is under way.
 pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
-    let mut swept_at = engine.clock.now();
     // Tasks of their own: what only moved while this loop awaits it could hold the very connection that the loop waits for.
     let mut under_way = JoinSet::new();
     let mut slots = Slots::new(lane);
@@ -68,10 +66,6 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
                 slots.take(task.id(), party);
             }
             rested = Instant::now() + REST.max(began.elapsed() * 4);
-        }
-        if lane == Lane::Jobs && engine.clock.now().since(swept_at) >= SWEEP {
-            swept_at = engine.clock.now();
-            or_log(ops::sweep::sweep(&engine).await);
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;
@@ -221,7 +215,11 @@ async fn drop_job(engine: &Engine, job: ClaimedJob, lease: String) -> Result<()>
 }
 
 async fn do_delivery(engine: &Engine, delivery: ClaimedDelivery, lease: String) -> Health {
-    let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| Attempt::Retry(e.to_string(), None));
+    let attempt = attempt(engine, &delivery).await.unwrap_or_else(|e| {
+        tracing::warn!(error = %e, delivery = %delivery.id, "a delivery met a failure of our own");
+        // A shop's staff reads this answer, and the detail is for the log alone.
+        Attempt::Retry(e.message.into_owned(), None)
+    });
     let health = match &attempt {
         Attempt::Retry(..) => Health::Failing,
         // One that is gone or refused is forgotten, so that only who is still there is remembered.
@@ -280,8 +278,17 @@ async fn acknowledge(tx: &mut Tx, delivery: &ClaimedDelivery, lease: &str, attem
     }
 }
 
+/// The tenant of a delivery, with its subscriber if it has that: another process may have been told of the subscriber a moment before us.
+async fn tenant_of(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Option<Arc<Tenant>>> {
+    let known = ops::tenant::by_id(engine, delivery.tenant).await?;
+    if known.as_ref().is_some_and(|tenant| has_subscriber(&tenant.settings, &delivery.subscriber)) {
+        return Ok(known);
+    }
+    ops::tenant::anew(engine, delivery.tenant).await
+}
+
 async fn attempt(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Attempt> {
-    let Some(tenant) = ops::tenant::by_id(engine, delivery.tenant).await? else {
+    let Some(tenant) = tenant_of(engine, delivery).await? else {
         return Ok(Attempt::Done(Ending::Dead, "the tenant was closed".into()));
     };
     let (tenant_id, event_id, subscriber) = (delivery.tenant, delivery.event, delivery.subscriber.clone());
@@ -301,7 +308,7 @@ async fn attempt(engine: &Engine, delivery: &ClaimedDelivery) -> Result<Attempt>
     match delivery.subscriber.as_str() {
         MAILER => mail::deliver(engine, &tenant, delivery, &event).await,
         NATS => nats::deliver(engine, &tenant, &event).await,
-        MEDUSA => medusa::deliver(engine, &tenant, &event).await,
+        MEDUSA => medusa::deliver(engine, &tenant, delivery, &event).await,
         _ => webhook::deliver(engine, &tenant, delivery, &event).await,
     }
 }

@@ -164,9 +164,8 @@ async fn standing(
 ) -> Result<std::result::Result<Deliverable, Attempt>> {
     let found = password_reset::deliverable(engine, tenant, jti).await?;
     let is_late = found.as_ref().map_or_else(|why| *why == Undeliverable::Expired, |reset| reset.is_late);
-    // Made when the link had ended already: a replay, which tells what was and makes no new way in.
-    let replayed = delivery.created_at.since(event.created_at) > tenant.settings.tokens.reset_ttl.0;
-    if !is_late || replayed {
+    // What somebody asked for by hand tells what was, and makes no new way in: who still needs one asks for it.
+    if !is_late || delivery.by_hand_at.is_some() {
         return Ok(found.map_err(ended));
     }
     if let Err(failure) = provider.reach().await {

@@ -15,13 +15,13 @@ use crate::Engine;
 use crate::error::Result;
 use crate::model::event::Event;
 use crate::model::tenant::{Medusa, Tenant};
-use crate::store::delivery::Ending;
+use crate::store::delivery::{ClaimedDelivery, Ending};
 
 /// How long Redis may take to connect, and to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// As Medusa queues events that nobody gave another priority.
 const PRIORITY: u32 = 100;
-/// For how long an event is known to have been queued, in seconds: longer than a delivery is tried. The worker deletes the job itself when it is done.
+/// For how long a delivery is known to have been queued, in seconds: longer than one is tried. The worker deletes the job itself when it is done.
 const KNOWN: u32 = 73 * 3_600;
 
 /// Adds a job with a priority, once. What a script of Redis wrote before it fails stays written, so that it is known is written last.
@@ -68,7 +68,7 @@ impl Links {
 }
 
 /// Queues `event` for the workers of the shop's Medusa.
-pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, event: &Event) -> Result<Attempt> {
+pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, delivery: &ClaimedDelivery, event: &Event) -> Result<Attempt> {
     let Some(settings) = &tenant.settings.medusa else { return Ok(Attempt::Done(Ending::Dead, "the bridge was removed".into())) };
     let data = match payload::data(engine, tenant, &settings.events, event).await? {
         Ok(data) => data,
@@ -77,7 +77,8 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, event: &Event
     let now = engine.clock.now();
     let metadata = json!({"created_at": event.created_at.to_string(), "published_at": now.to_string()});
     let job = json!({"data": data, "metadata": metadata}).to_string();
-    Ok(match add(&engine.outbox.medusa, tenant, settings, event, &job, now.millis()).await {
+    let (links, id, name) = (&engine.outbox.medusa, delivery.id.to_string(), event.name.as_str());
+    Ok(match add(links, tenant, settings, (&id, name, &job), now.millis()).await {
         Ok(true) => Attempt::Done(Ending::Delivered, "queued".into()),
         Ok(false) => Attempt::Done(Ending::Delivered, "queued before".into()),
         Err(e) => {
@@ -87,16 +88,16 @@ pub(super) async fn deliver(engine: &Engine, tenant: &Arc<Tenant>, event: &Event
     })
 }
 
-/// False: this event has been queued already.
-async fn add(links: &Links, tenant: &Tenant, settings: &Medusa, event: &Event, job: &str, timestamp: i64) -> redis::RedisResult<bool> {
-    let id = event.id.to_string();
+/// Adds a job: its id, the event's name and the data. The id is the delivery's, so that an event that is replayed makes another job.
+/// False: it has been queued already.
+async fn add(links: &Links, tenant: &Tenant, settings: &Medusa, (id, name, job): (&str, &str, &str), timestamp: i64) -> redis::RedisResult<bool> {
     let mut connection = links.get(&tenant.slug, settings.redis.expose()).await?;
     let options = json!({"removeOnComplete": true, "attempts": 1, "priority": PRIORITY, "delay": 0, "jobId": id}).to_string();
     let mut command = redis::cmd("EVAL");
     command.arg(ADD).arg(8);
-    for key in [format!("vestibule:{id}").as_str(), &id, "prioritized", "pc", "meta", "active", "marker", "events"] {
+    for key in [format!("vestibule:{id}").as_str(), id, "prioritized", "pc", "meta", "active", "marker", "events"] {
         command.arg(format!("{}:{}:{key}", settings.prefix, settings.queue));
     }
-    command.arg(&id).arg(event.name.as_str()).arg(job).arg(options).arg(timestamp).arg(PRIORITY).arg(KNOWN);
+    command.arg(id).arg(name).arg(job).arg(options).arg(timestamp).arg(PRIORITY).arg(KNOWN);
     command.query_async::<i64>(&mut connection).await.map(|added| added == 1)
 }

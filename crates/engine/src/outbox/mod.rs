@@ -8,6 +8,7 @@ mod medusa;
 mod nats;
 mod payload;
 mod sequencer;
+mod sweep;
 mod waiting;
 mod webhook;
 
@@ -25,6 +26,7 @@ pub use lane::Lane;
 pub(crate) use lane::Slots;
 pub use mail::send;
 pub use sequencer::number;
+pub use sweep::sweep;
 pub use waiting::{MOST_OF_ONE as MOST_WAITING, Waiting};
 
 use crate::model::ids::TenantId;

@@ -25,7 +25,7 @@ statements! {
             ORDER BY due_at, id LIMIT $4)
         UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1,
             begun_at = CASE WHEN attempts = 0 THEN $3 ELSE begun_at END WHERE tenant_id = $1 AND id IN (SELECT id FROM due)
-        RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, created_at";
+        RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, by_hand_at";
     FINISH = "UPDATE deliveries SET state = $4, answer = $5, done_at = $6, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     RESCHEDULE = "UPDATE deliveries SET due_at = $4, answer = $5, lease = NULL WHERE tenant_id = $1 AND id = $2 AND lease = $3 AND state = 'waiting'";
     WAITING = "SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'";
@@ -37,14 +37,14 @@ statements! {
     OF_EVENT = "SELECT d.id, d.event_id, e.name, d.subscriber, d.state, d.attempts, d.answer, d.lease, d.due_at, d.created_at, d.done_at
         FROM deliveries d LEFT JOIN events e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
         WHERE d.tenant_id = $1 AND d.event_id = $2 ORDER BY d.id LIMIT 100";
-    REPLAY = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at)
-        SELECT tenant_id, $2, id, $4, 'waiting', $5, 0, $5, $5 FROM events WHERE tenant_id = $1 AND id = $3 AND NOT EXISTS (
+    REPLAY = "INSERT INTO deliveries (tenant_id, id, event_id, subscriber, state, due_at, attempts, begun_at, created_at, by_hand_at)
+        SELECT tenant_id, $2, id, $4, 'waiting', $5, 0, $5, $5, $5 FROM events WHERE tenant_id = $1 AND id = $3 AND NOT EXISTS (
             SELECT 1 FROM deliveries WHERE deliveries.tenant_id = $1 AND event_id = $3 AND subscriber = $4 AND state = 'waiting')";
     RETRY = "WITH dead AS MATERIALIZED (SELECT d.id FROM deliveries d WHERE d.tenant_id = $1 AND d.state = 'dead'
             AND d.id BETWEEN $2 AND $3 AND ($4 = '' OR d.subscriber = $4)
             AND ($5 = '' OR EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = $1 AND e.id = d.event_id AND e.name = $5))
             AND d.created_at BETWEEN $6 AND $7 ORDER BY d.id LIMIT $8)
-        UPDATE deliveries SET state = 'waiting', due_at = $9, begun_at = $9, attempts = 0, done_at = NULL
+        UPDATE deliveries SET state = 'waiting', due_at = $9, begun_at = $9, by_hand_at = $9, attempts = 0, done_at = NULL
         WHERE tenant_id = $1 AND state = 'dead' AND id IN (SELECT id FROM dead) RETURNING id";
     // `state <> 'waiting'` says to SQLite that the index of what is done may be used.
     SWEEP = "DELETE FROM deliveries WHERE tenant_id = $1 AND id IN (
@@ -56,7 +56,7 @@ const CLAIM_POSTGRES: &str = "WITH due AS MATERIALIZED (SELECT id FROM deliverie
         AND due_at <= $3 ORDER BY due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED)
     UPDATE deliveries SET due_at = $5, lease = $6, attempts = attempts + 1,
             begun_at = CASE WHEN attempts = 0 THEN $3 ELSE begun_at END WHERE tenant_id = $1 AND id = ANY (ARRAY(SELECT id FROM due))
-    RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, created_at";
+    RETURNING tenant_id, id, event_id, subscriber, attempts, begun_at, by_hand_at";
 #[cfg(test)]
 pub(super) const POSTGRES_ONLY: &[(&str, &str)] = &[("CLAIM_POSTGRES", CLAIM_POSTGRES)];
 
@@ -105,8 +105,8 @@ pub struct ClaimedDelivery {
     pub attempts: i64,
     /// When it was first tried.
     pub begun_at: Timestamp,
-    /// With its event, or when the event was replayed.
-    pub created_at: Timestamp,
+    /// When somebody asked for it, by a replay or a retry.
+    pub by_hand_at: Option<Timestamp>,
 }
 
 /// How a delivery ended.
@@ -138,7 +138,7 @@ impl Ending {
 impl FromRow for ClaimedDelivery {
     fn from_row(row: &Row<'_>) -> Result<Self> {
         let (tenant, id, event, subscriber) = (row.id(0)?, row.id(1)?, row.id(2)?, row.get(3)?);
-        Ok(Self { tenant, id, event, subscriber, attempts: row.get(4)?, begun_at: row.time(5)?, created_at: row.time(6)? })
+        Ok(Self { tenant, id, event, subscriber, attempts: row.get(4)?, begun_at: row.time(5)?, by_hand_at: row.optional_time(6)? })
     }
 }
 

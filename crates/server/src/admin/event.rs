@@ -29,6 +29,8 @@ const WAIT: usize = 30;
 const NAMED: usize = 100;
 /// How often to look without having been told: another process may have written.
 const POLL: Duration = Duration::from_secs(1);
+/// How long a request that waits rests between two looks: a busy store's events may all be of other names.
+const REST: Duration = Duration::from_millis(200);
 
 /// `GET /admin/events`. With `wait` it is answered when there is something, or when the time is over, or the server stops.
 pub async fn list(
@@ -44,12 +46,13 @@ pub async fn list(
     loop {
         // Before the look, so that nothing is missed between it and the wait.
         let rung = waiting.as_ref().map(Waiting::rung);
+        let rested = Instant::now() + REST;
         let page = ops::event::list(&app.engine, &tenant, &wanted).await?;
         let over = !page.events.is_empty() || page.next < page.last || Instant::now() >= deadline || app.stop.is_cancelled();
         let Some(rung) = rung.filter(|_| !over) else { return Ok(Json(shown(&tenant, &page))) };
-        wanted.after = Some(page.next);
+        (wanted.after, wanted.after_id) = (Some(page.next), page.next_id);
         tokio::select! {
-            () = rung => {}
+            () = async { rung.await; sleep_until(rested).await } => {}
             () = sleep(POLL) => {}
             () = sleep_until(deadline) => {}
             () = app.stop.cancelled() => {}
@@ -62,6 +65,7 @@ pub async fn list(
 fn wanted(query: Option<&str>) -> Result<(Wanted, Duration), Error> {
     let mut parameters = query::parse(query)?;
     let after = parameters.number("after").map(|after| i64::try_from(after).unwrap_or(i64::MAX));
+    let after_id = parameters.parameter("after_id");
     let limit = parameters.number_up_to("limit", MOST).unwrap_or(LIMIT);
     let wait = parameters.number_up_to("wait", WAIT).unwrap_or(0);
     let patterns = parameters.one_of("name").unwrap_or_default();
@@ -71,15 +75,20 @@ fn wanted(query: Option<&str>) -> Result<(Wanted, Duration), Error> {
     if patterns.len() > NAMED {
         parameters.issue(format!("Value for field 'name' too big, expected at most: '{NAMED}'"));
     }
+    if after_id.is_some() && after.is_none() {
+        parameters.issue("Field 'after_id' needs 'after'");
+    }
     parameters.finish()?;
+    let unknown = |id: &str| Error::invalid(format!("There is no event id {}", echo(id, 60)));
+    let after_id = after_id.map(|id| id.parse().map_err(|()| unknown(&id))).transpose()?;
     let names = EventName::covered(&patterns).map_err(|nothing| Error::invalid(format!("There is no event {}", echo(nothing, 60))))?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok((Wanted { after, names, most }, Duration::from_secs(u64::try_from(wait).unwrap_or(0))))
+    Ok((Wanted { after, after_id, names, most }, Duration::from_secs(u64::try_from(wait).unwrap_or(0))))
 }
 
 fn shown(tenant: &Tenant, page: &Page) -> Value {
     let events: Vec<Value> = page.events.iter().map(|event| one(tenant, event)).collect();
-    json!({"events": events, "next": page.next, "last": page.last})
+    json!({"events": events, "next": page.next, "next_id": page.next_id.map(|id| id.to_string()), "last": page.last})
 }
 
 /// An event for the staff: without its secrets, which are in no row.

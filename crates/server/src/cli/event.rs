@@ -9,7 +9,7 @@ use vestibule_engine::model::tenant::Tenant;
 use vestibule_engine::ops::delivery::DeliveryRow;
 use vestibule_engine::ops::event::{self, Wanted};
 
-use super::{Failure, OfTenant, print_json};
+use super::{Failure, OfTenant, print_json, printable};
 use crate::admin::event::one;
 
 #[derive(Args)]
@@ -67,7 +67,7 @@ impl EventCommand {
             What::List { of, after, limit, name, json } => {
                 let (engine, tenant) = of.open().await?;
                 let names = EventName::covered(&name).map_err(|nothing| Failure::Usage(format!("there is no event {nothing}")))?;
-                let events = list(&engine, &tenant, Wanted { after, names, most: limit }).await?;
+                let events = list(&engine, &tenant, Wanted { after, after_id: None, names, most: limit }).await?;
                 if json {
                     print_json(&Value::Array(events.iter().map(|event| one(&tenant, event)).collect()));
                 } else {
@@ -121,7 +121,7 @@ fn show(tenant: &Tenant, event: &NumberedEvent, told: &[DeliveryRow], json: bool
         return print_json(&shown);
     }
     line(event);
-    println!("{}", Value::Object(event.event.data.clone()));
+    println!("{}", printable(&Value::Object(event.event.data.clone()).to_string()));
     for told in told {
         let at = told.done_at.unwrap_or(told.created_at);
         println!("{}\t{}\t{at}\t{}\t{}", told.subscriber, told.state, told.attempts, told.answer.as_deref().unwrap_or_default());

@@ -15,6 +15,7 @@ mod timeline;
 mod user;
 mod webhook;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -211,7 +212,19 @@ fn refuse(findings: &Findings) -> Result<(), Failure> {
 
 /// Prints JSON for programs.
 fn print_json(value: &serde_json::Value) {
-    println!("{value:#}");
+    println!("{}", printable(&format!("{value:#}")));
+}
+
+/// JSON without the control characters that JSON lets stand as they are: a stranger chose some of the texts, and a terminal would obey them.
+fn printable(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        if c.is_control() && c != '\n' {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+        text
+    })
 }
 
 async fn tenant(engine: &Engine, slug: &str) -> Result<Arc<Tenant>, Failure> {

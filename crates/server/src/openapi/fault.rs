@@ -86,6 +86,11 @@ pub const EVENT_COUNTS: Fault = invalid(
 pub const UNKNOWN_EVENT: Fault = invalid("unknown_event", "name covers no event.", "There is no event auth.nothing");
 pub const EVENT_AHEAD: Fault =
     invalid("event_ahead", "after is higher than the last number: the database was restored, say.", "There is no event with number 999999 yet");
+pub const EVENT_REPLACED: Fault = invalid(
+    "event_replaced",
+    "after_id is no event's id, or not the id of the event after: the database was restored.",
+    "The event with number 1 is another one: the database was restored from a backup",
+);
 pub const UNKNOWN_STAFF_ORDER: Fault = invalid("unknown_staff_order", "order is neither id nor created_at.", "Order field email is not valid");
 pub const NO_TIME: Fault = invalid(
     "no_time",

@@ -153,7 +153,7 @@ each_db! {
         let all = number(&app.engine, COUNT).await.unwrap();
         // An engine of its own: the server's dispatcher sweeps and writes when it likes.
         let command = beside_at(app, Clock::frozen(app.clock.now().after(Duration::from_hours(31 * 24)))).await;
-        command.faults().arm(Fault::Conflict, 1);
+        command.faults().arm(Fault::Begin, 1);
         sweep(&command).await.unwrap();
         let left = number(&app.engine, COUNT).await.unwrap();
         assert!(0 < left && left < all, "{left} of {all}");

@@ -61,7 +61,7 @@ async fn claim_one(f: &Fixture, lease: &'static str) -> &'static ClaimedDelivery
 }
 
 async fn a_claimed_delivery_is_nobody_elses_until_its_lease_ends(f: &Fixture) {
-    let (acme, now, event): (_, _, EventId) = (f.acme, f.clock.now(), f.id());
+    let (acme, event): (_, EventId) = (f.acme, f.id());
     let id = f.id();
     commit!(f, |tx| delivery::insert(tx, acme, id, event, "mail").await);
     assert_eq!(due(f, Channel::Mail).await, std::slice::from_ref(party(acme, "mail")));
@@ -70,7 +70,7 @@ async fn a_claimed_delivery_is_nobody_elses_until_its_lease_ends(f: &Fixture) {
     let begun = f.clock.now();
     let first = claim_one(f, "one").await;
     assert_eq!((first.tenant, first.id, first.event, first.subscriber.as_str()), (acme, id, event, "mail"));
-    assert_eq!((first.attempts, first.begun_at, first.created_at), (1, begun, now));
+    assert_eq!((first.attempts, first.begun_at, first.by_hand_at), (1, begun, None));
     assert!(due(f, Channel::Mail).await.is_empty());
     f.clock.advance(ALMOST);
     assert!(claim(f, "two", 1).await.is_empty());

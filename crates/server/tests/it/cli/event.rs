@@ -31,6 +31,20 @@ async fn events_are_listed_shown_and_told_once_more() {
     assert_eq!(shown["deliveries"].take(), json!([]), "no mail is sent for it");
     shown.as_object_mut().unwrap().remove("deliveries");
     assert_eq!(shown, created);
+    // A terminal would obey what a stranger wrote.
+    let written = json!({"identifier": ADDRESS, "metadata": {"x": "\u{9b}2J\u{7f}"}});
+    shop.post("/auth/customer/emailpass/reset-password").json(&written).send().await.expect_status(201);
+    let asked = within_a_second(async || {
+        let events = list(&["--name", "auth.password_reset"]);
+        events.get(0).cloned().ok_or_else(|| format!("{events}"))
+    })
+    .await;
+    assert_eq!(asked["data"]["metadata"], written["metadata"], "JSON says what was sent");
+    let asked = asked["id"].as_str().unwrap();
+    for words in [&["event", "show", "--tenant", "acme", asked][..], &["event", "show", "--tenant", "acme", asked, "--json"]] {
+        let stdout = desk.run(words).expect(0).stdout;
+        assert!(stdout.contains(r"\u009b2J\u007f") && !stdout.contains(|c: char| c.is_control() && !"\n\t".contains(c)), "{stdout}");
+    }
     let replay = |subscriber: &str| desk.run(&["event", "replay", "--tenant", "acme", "--subscriber", subscriber, "--from", "1", "--to", &number]);
     assert_eq!(replay("mail").expect(0).stdout, "0\n", "the mailer hears none of them");
     replay("webhook:1").expect_words(2, &["has no subscriber webhook:1; it has: mail (the mailer)"]);

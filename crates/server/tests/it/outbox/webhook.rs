@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use vestibule_engine::testing::PausedWorker;
+use vestibule_engine::{ops, testing};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, customer, token_in};
 use crate::support::client::claims;
@@ -30,6 +31,36 @@ async fn ask(app: &mut TestApp) {
 }
 
 each_db! {
+    async fn a_webhook_of_which_another_process_heard_first_is_called(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        // What the app knows of its shop is as old as this, because its clock stands still.
+        let token = customer(&app.acme(), ADDRESS).await;
+        let hook = sink.webhook("/hook", &["customer.deleted"]);
+        let other = app.second(app.clock.clone(), |acme| acme.webhooks = vec![hook]).await;
+        let acme = ops::tenant::by_slug(&other, "acme").await.unwrap();
+        assert!(ops::customer::delete(&other, &acme, claims(&token)["actor_id"].as_str().unwrap().parse().unwrap()).await.unwrap());
+        app.engine.outbox.wake();
+        sink.wait_for(1).await;
+        app.until(HOOKS, &["delivered 1"]).await;
+    }
+
+    async fn what_went_wrong_in_our_own_house_is_for_the_log_alone(app: TestApp) {
+        let sink = WebhookSink::start().await;
+        let hook = sink.webhook("/hook", &["customer.created"]);
+        app.restart_acme(|acme| acme.webhooks = vec![hook]).await;
+        sink.answer(&["500 Internal Server Error"]);
+        customer(&app.acme(), ADDRESS).await;
+        app.until(HOOKS, &["waiting 1"]).await;
+        let damage = |data| testing::execute(&app.engine, data);
+        assert_eq!(damage("UPDATE events SET data = '{' WHERE name = 'customer.created'").await.unwrap(), 1);
+        app.advance(Duration::from_secs(10));
+        app.until(HOOKS, &["waiting 2"]).await;
+        assert_eq!(app.rows("SELECT answer FROM deliveries WHERE subscriber <> 'mail'").await, ["An error occurred while accessing the database"]);
+        damage("UPDATE events SET data = '{}' WHERE name = 'customer.created'").await.unwrap();
+        app.advance(Duration::from_secs(20));
+        app.until(HOOKS, &["delivered 3"]).await;
+    }
+
     async fn r62_only_who_names_the_event_gets_the_token(app: TestApp) {
         let sink = WebhookSink::start().await;
         let hooks = vec![

@@ -37,8 +37,15 @@ impl TestApp {
     pub async fn ahead(&self, by: Duration) -> Ahead {
         let clock = Clock::frozen(Timestamp::from_micros(self.clock.now().micros()));
         clock.advance(by);
+        Ahead(self.second(clock, |_| {}).await)
+    }
+
+    /// Another process on the same database, without a dispatcher, and with a configuration of its own.
+    pub async fn second(&self, clock: Clock, change: impl FnOnce(&mut TenantSettings)) -> Arc<Engine> {
         let surroundings = Surroundings { clock, rng: Rng::os(), cost: Cost { memory_kib: 64, passes: 1 } };
-        Ahead(Engine::open(self.config.clone(), surroundings).await.unwrap())
+        let mut config = self.config.clone();
+        change(&mut config.tenants[0]);
+        Engine::open(config, surroundings).await.unwrap()
     }
 
     /// Moves the clock and lets the dispatcher know.
