@@ -28,11 +28,11 @@ describe('the console', { timeout: 180_000 }, () => {
       const { page, seen, close } = await openPage(browser, { javaScriptEnabled, viewport });
       await signIn(page, consoleLink(server));
       await seeBothLanguages(page);
+      if (javaScriptEnabled) await takePicture(page);
       await seeAnEvent(page, server);
       await seeADraft(page, javaScriptEnabled);
       await sendToMe(page, server);
       await save(page);
-      if (javaScriptEnabled) await takePicture(page);
       await signOut(page, consoleLink(server));
       checkTraffic(seen, consoleLink(server));
       await close();
