@@ -24,6 +24,7 @@ use crypto::token::TokenVerifier;
 use error::{Error, Result};
 use model::time::Timestamp;
 use notify::inbox::Inbox;
+use ops::console::Links;
 use ops::failed_sign_in::Tally;
 use ops::password_reset::Newest;
 use ops::tenant::Tenants;
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(crate) tenants: Tenants,
     pub(crate) resets: Newest,
     pub(crate) failed_sign_ins: Tally,
+    pub(crate) console_links: Links,
     pub(crate) http: Http,
     pub(crate) providers: Providers,
     /// When the database last took a write that was made to see whether it does.
@@ -93,6 +95,7 @@ impl Engine {
             tenants: Tenants::default(),
             resets: Newest::default(),
             failed_sign_ins: Tally::default(),
+            console_links: Links::default(),
             providers: Providers::default(),
             http: Http::new(config.outbound.allow_private.clone())?,
             written_at: Mutex::default(),

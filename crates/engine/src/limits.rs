@@ -36,6 +36,9 @@ const KEYS_PER_TENANT: u32 = 100_000;
 const KEYS_PER_CLIENT: u32 = 600;
 const PUBLIC_KEYS_PER_TENANT: u32 = 20_000;
 
+/// Mails an hour that a member of staff sends to try how they look.
+const TRIED_MAILS: u32 = 20;
+
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -57,6 +60,8 @@ pub enum Limit {
     /// The same on a public route: strangers have budgets of their own, so that they shut nobody out who was let in.
     KeysPerClient,
     PublicKeysPerTenant,
+    /// Mails that a member of staff sends to their own address.
+    TriedMails,
 }
 
 impl Limit {
@@ -75,6 +80,7 @@ impl Limit {
             Self::KeysPerTenant => "keys_per_tenant",
             Self::KeysPerClient => "keys_per_client",
             Self::PublicKeysPerTenant => "public_keys_per_tenant",
+            Self::TriedMails => "tried_mails",
         }
     }
 
@@ -94,6 +100,7 @@ impl Limit {
             Self::KeysPerTenant => (KEYS_PER_TENANT, DAY, [DAY; 2]),
             Self::KeysPerClient => (KEYS_PER_CLIENT, HOUR, [HOUR; 2]),
             Self::PublicKeysPerTenant => (PUBLIC_KEYS_PER_TENANT, HOUR, [HOUR; 2]),
+            Self::TriedMails => (TRIED_MAILS, HOUR, [HOUR; 2]),
         };
         let growth_s = if self == Self::FailedSignInsInARow { REMEMBERED_S } else { 0 };
         let micros = |seconds: i64| seconds * 1_000_000;

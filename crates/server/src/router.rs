@@ -39,6 +39,8 @@ pub enum MayCall {
     Customer,
     /// A secret key, or the token of a member of the shop's staff.
     Staff,
+    /// The cookie of the console, of a member of the shop's staff. Everybody else is led to where it is given.
+    Console,
     /// Anyone, in `vestibule dev` only.
     Development,
 }
@@ -105,6 +107,18 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, "/t/{slug}/account/reset-password", MayCall::Anyone, || post(pages::password_reset::complete)),
     route(Method::POST, "/t/{slug}/account/reset-password/request", MayCall::Anyone, || post(pages::password_reset::request)),
     route(Method::GET, "/t/{slug}/account/assets/{name}", MayCall::Anyone, || get(pages::slug_asset)),
+    route(Method::GET, "/app", MayCall::Console, || get(pages::console::show)),
+    route(Method::GET, "/app/sign-in", MayCall::Anyone, || get(pages::console::ask)),
+    route(Method::POST, "/app/sign-in", MayCall::Anyone, || post(pages::console::sign_in)),
+    route(Method::POST, "/app/sign-in/link", MayCall::Development, || post(pages::console::by_link)),
+    route(Method::POST, "/app/sign-out", MayCall::Anyone, || post(pages::console::sign_out)),
+    route(Method::GET, "/app/templates", MayCall::Console, || get(pages::template::show)),
+    route(Method::POST, "/app/templates", MayCall::Console, || post(pages::template::save)),
+    route(Method::POST, "/app/templates/preview", MayCall::Console, || post(pages::template::draft)),
+    route(Method::POST, "/app/templates/remove", MayCall::Console, || post(pages::template::remove)),
+    route(Method::POST, "/app/templates/send", MayCall::Console, || post(pages::template::send)),
+    route(Method::GET, "/app/templates/html", MayCall::Console, || get(pages::template::html)),
+    route(Method::POST, "/app/templates/html", MayCall::Console, || post(pages::template::draft_html)),
     route(Method::GET, "/dev/inbox", MayCall::Development, || get(pages::inbox::list)),
     route(Method::GET, "/dev/inbox.json", MayCall::Development, || get(pages::inbox::json)),
     route(Method::GET, "/dev/inbox/{id}", MayCall::Development, || get(pages::inbox::show)),

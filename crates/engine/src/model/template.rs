@@ -14,3 +14,11 @@ pub struct Template {
     pub text: Option<String>,
     pub html: Option<String>,
 }
+
+impl Template {
+    /// Whether it says nothing of its own.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.sender.is_none() && self.subject.is_none() && self.text.is_none() && self.html.is_none()
+    }
+}

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod example;
 pub mod inbox;
+pub mod preview;
 pub mod render;
 mod sendgrid;
 mod signed;

@@ -61,6 +61,8 @@ pub struct Rendered {
     /// The sender that the shop wants for this message.
     pub sender: Option<String>,
     pub content: Content,
+    /// The files in whose place the shop's own words stand.
+    pub own: Vec<&'static str>,
     /// What of the shop's own words could not be used, in sentences for the operator.
     pub faults: Vec<String>,
 }
@@ -104,11 +106,14 @@ pub fn render(message: Message, wanted: &[String], own: &[Template], context: &M
     let locale = choose(message, wanted, &own);
     let mut near: Vec<&Template> = own.iter().copied().filter(|template| template.locale == locale).collect();
     near.extend(own.iter().copied().filter(|template| template.locale != locale && template.locale == language(&locale)));
-    let mut faults = Vec::new();
+    let (mut used, mut faults) = (Vec::new(), Vec::new());
     let mut one = |part: Part| {
         if let Some(template) = near.iter().find(|template| part.of(template).is_some()) {
             match try_own(part, part.of(template).unwrap_or_default(), &context) {
-                Ok(text) => return Ok(text),
+                Ok(text) => {
+                    used.push(part.file());
+                    return Ok(text);
+                }
                 Err(why) => faults.push(format!("{} of {} in {}: {why}", part.file(), message.as_str(), template.locale)),
             }
         }
@@ -116,7 +121,7 @@ pub fn render(message: Message, wanted: &[String], own: &[Template], context: &M
     };
     let words = Content { subject: plain(&one(Part::Subject)?), text: one(Part::Text)?, html: one(Part::Html)? };
     let sender = near.iter().find_map(|template| template.sender.clone());
-    Ok(Rendered { locale, sender, content: words, faults })
+    Ok(Rendered { locale, sender, content: words, own: used, faults })
 }
 
 /// A part of a shop's own, rendered in the sandbox.
@@ -146,6 +151,15 @@ fn choose(message: Message, wanted: &[String], own: &[&Template]) -> String {
 /// The languages that have built-in words for `message`.
 pub fn locales(message: Message) -> impl Iterator<Item = &'static str> {
     FILES.iter().filter_map(move |(name, _)| name.strip_prefix(message.as_str())?.strip_prefix('/')?.strip_suffix("/body.txt"))
+}
+
+/// The built-in words of `message` as they are written, in `locale` or its language. `None`: there are none in it.
+#[must_use]
+pub fn built_in_words(message: Message, locale: &str) -> Option<Template> {
+    let of = |part: Part, locale: &str| source(&format!("{}/{locale}/{}", message.as_str(), part.file())).map(str::to_owned);
+    let locale = [locale, language(locale)].into_iter().find(|locale| of(Part::Text, locale).is_some())?;
+    let [subject, text, html] = Part::ALL.map(|part| of(part, locale));
+    Some(Template { message, locale: locale.to_owned(), sender: None, subject, text, html })
 }
 
 /// Only what the templates use exists: no filters, no functions, no loading.

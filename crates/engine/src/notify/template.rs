@@ -33,7 +33,7 @@ pub fn check(template: &Template) -> Result<(), String> {
         }
         smtp::sender(sender)?;
     }
-    if sender.is_none() && parts.iter().all(|(_, source)| source.is_none()) {
+    if template.is_empty() {
         return Err("nothing is given: no sender, subject, text or HTML".to_owned());
     }
     for (part, source) in parts {
@@ -47,6 +47,9 @@ pub fn check(template: &Template) -> Result<(), String> {
 fn check_part(message: Message, part: Part, source: &str) -> Result<(), String> {
     if source.len() > PART_BYTES {
         return Err(format!("longer than {PART_BYTES} bytes"));
+    }
+    if source.contains('\0') {
+        return Err("it holds a NUL character".to_owned());
     }
     grammar(source)?;
     let environment = environment();
@@ -208,6 +211,7 @@ mod tests {
             (Part::Subject, "{{ name }}", "`name` is not known to password_reset: there are shop, address, url, minutes"),
             (Part::Text, "Hello {{ shop }}", "`{{ url }}` is missing"),
             (Part::Text, "{% if minutes == 1 %}{{ url }}{% endif %}", "`{{ url }}` is missing"),
+            (Part::Text, "\0{{ url }}", "NUL"),
             (Part::Html, "<a>{{ url | safe }}</a>", "line 1: only values"),
             (Part::Html, "{% if minutes == 1 %}{{ url }}", "unexpected end"),
             (Part::Html, &"x".repeat(PART_BYTES + 1), "longer than 65536 bytes"),

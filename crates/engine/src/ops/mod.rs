@@ -4,6 +4,7 @@ pub mod account;
 pub mod address;
 pub mod api_key;
 pub mod callback;
+pub mod console;
 pub mod customer;
 pub mod customer_import;
 pub mod delivery;

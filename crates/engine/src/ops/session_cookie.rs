@@ -15,8 +15,31 @@ use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Adoption, Caller, Ending, Reason};
 use crate::store;
 
-/// Characters of a value: 32 random bytes.
+/// Random characters of a value: 32 bytes.
 const LENGTH: usize = 43;
+
+/// What a cookie opens. The values of each have a form of their own, so that none is good under another's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// The API of a storefront.
+    Api,
+    /// The pages of the console.
+    Console,
+}
+
+impl Opens {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Api => "",
+            Self::Console => "app_",
+        }
+    }
+
+    /// What is no cookie of ours buys no look into the database.
+    fn is_one(self, value: &str) -> bool {
+        value.strip_prefix(self.prefix()).is_some_and(|random| random.len() == LENGTH)
+    }
+}
 
 /// A cookie for a browser to keep.
 #[derive(Debug)]
@@ -31,12 +54,19 @@ pub struct Given {
 ///
 /// # Errors
 /// `Unauthenticated` if the session has ended meanwhile.
-pub async fn give(engine: &Arc<Engine>, tenant: &Arc<Tenant>, caller: &Caller, shown: Option<&str>, receipt: &Receipt<Given>) -> Result<Given> {
-    let value = URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>());
+pub async fn give(
+    engine: &Arc<Engine>,
+    tenant: &Arc<Tenant>,
+    caller: &Caller,
+    opens: Opens,
+    shown: Option<&str>,
+    receipt: &Receipt<Given>,
+) -> Result<Given> {
+    let value = format!("{}{}", opens.prefix(), URL_SAFE_NO_PAD.encode(engine.rng.bytes::<32>()));
     // A token of a former secret begins its session here.
     let adoption = Adoption::draw(engine, tenant, caller);
     let (tenant_id, identity, now) = (tenant.id, caller.identity, engine.clock.now());
-    let replaced = shown.filter(|shown| is_one(shown)).map(hash);
+    let replaced = shown.filter(|shown| opens.is_one(shown)).map(hash);
     let ending = Ending::draw(engine, tenant, Reason::Replaced);
     let input = Arc::new((value, tenant.clone(), caller.clone(), adoption, ending, receipt.clone()));
     let given = engine
@@ -80,8 +110,8 @@ pub(super) async fn is_current(engine: &Engine, tenant: TenantId, line: &str) ->
 }
 
 /// The caller who shows `cookie`, from what the login is now, if the session neither ended nor expired.
-pub async fn authenticate(engine: &Engine, tenant: &Tenant, cookie: &str) -> Result<Option<Caller>> {
-    if !is_one(cookie) {
+pub async fn authenticate(engine: &Engine, tenant: &Tenant, opens: Opens, cookie: &str) -> Result<Option<Caller>> {
+    if !opens.is_one(cookie) {
         return Ok(None);
     }
     let (tenant_id, hash) = (tenant.id, hash(cookie));
@@ -95,11 +125,6 @@ pub async fn authenticate(engine: &Engine, tenant: &Tenant, cookie: &str) -> Res
         })
         .await?;
     Ok(found.map(|(row, identity)| session::known(engine, tenant, &row, &identity)))
-}
-
-/// What is no cookie of ours buys no look into the database.
-fn is_one(value: &str) -> bool {
-    value.len() == LENGTH
 }
 
 /// What is stored of it.

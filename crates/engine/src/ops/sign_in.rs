@@ -89,7 +89,7 @@ async fn attempt(
     begin(engine, tenant, identity, failures.clone(), upgraded, new, receipt).await
 }
 
-fn refused() -> Error {
+pub(super) fn refused() -> Error {
     Error::unauthorized("Invalid email or password")
 }
 

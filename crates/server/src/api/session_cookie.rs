@@ -8,7 +8,7 @@ use http::header::{HeaderName, SET_COOKIE};
 use serde_json::{Value, json};
 use vestibule_engine::ops::idempotency::Answer;
 use vestibule_engine::ops::session::Which;
-use vestibule_engine::ops::session_cookie::Given;
+use vestibule_engine::ops::session_cookie::{Given, Opens};
 use vestibule_engine::ops::{session, session_cookie};
 
 use crate::error::ApiError;
@@ -33,7 +33,7 @@ pub async fn give(
         let body = idempotency::json(&json!({ "user": *claims }))?;
         Ok(Answer { cookie: Some(cookie.set(given)), ..body })
     });
-    let given = session_cookie::give(&app.engine, &tenant, &caller, shown.as_deref(), &receipt).await?;
+    let given = session_cookie::give(&app.engine, &tenant, &caller, Opens::Api, shown.as_deref(), &receipt).await?;
     reply(&receipt, &given)
 }
 

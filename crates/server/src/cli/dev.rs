@@ -57,7 +57,11 @@ impl Dev {
         let engine = open(self.config(address)).await?;
         let shop = ops::tenant::by_slug(&engine, DEFAULT_SHOP).await?;
         demo_customer(&engine, &shop).await?;
-        greet(&engine, address);
+        let mut links = Vec::new();
+        for (slug, _) in SHOPS {
+            links.push(console_link(&engine, address, slug).await?);
+        }
+        greet(&engine, address, &links);
         serve::until_told(engine, listener, told).await
     }
 
@@ -134,15 +138,23 @@ async fn demo_customer(engine: &Arc<Engine>, shop: &Arc<Tenant>) -> Result<(), F
     Ok(())
 }
 
-fn greet(engine: &Engine, address: SocketAddr) {
+/// A link that signs the demo member of a shop's staff in, once.
+async fn console_link(engine: &Arc<Engine>, address: SocketAddr, slug: &str) -> Result<String, Failure> {
+    let shop = ops::tenant::by_slug(engine, slug).await?;
+    let secret = ops::console::offer(engine, &shop, &emailpass::address(&format!("staff@{slug}.localhost"))?).await?;
+    Ok(format!("http://{slug}.localhost:{}/app/sign-in?token={secret}", address.port()))
+}
+
+fn greet(engine: &Engine, address: SocketAddr, links: &[String]) {
     println!("Vestibule is running for development. Stop it with Ctrl-C.\n");
-    for shop in &engine.config.tenants {
+    for (shop, link) in engine.config.tenants.iter().zip(links) {
         let base = if shop.slug == DEFAULT_SHOP { format!("http://{address}") } else { format!("http://{}.localhost:{}", shop.slug, address.port()) };
         println!("{}\n  store API        {base}", shop.slug);
         for key in &shop.publishable_keys {
             println!("  publishable key  {key}");
         }
         println!("  reset page       http://{}.localhost:{}/account/reset-password", shop.slug, address.port());
+        println!("  console          {link}");
     }
     println!("\nAPI                http://{address}/docs");
     println!("mail inbox         http://{address}/dev/inbox");

@@ -10,8 +10,9 @@ use vestibule_engine::model::event::Event;
 use vestibule_engine::model::locale::is_locale;
 use vestibule_engine::model::template::Template;
 use vestibule_engine::model::tenant::{Message, Tenant};
-use vestibule_engine::notify::render::{MailContext, Rendered, render};
-use vestibule_engine::notify::{Channel, Notification, template};
+use vestibule_engine::notify::preview::{Preview as Mail, languages, preview};
+use vestibule_engine::notify::render::Rendered;
+use vestibule_engine::notify::template;
 use vestibule_engine::{ops, outbox};
 
 use super::{Failure, OfTenant, print_json};
@@ -133,10 +134,6 @@ impl Words {
             html: part(&self.html)?,
         })
     }
-
-    const fn is_empty(&self) -> bool {
-        self.sender.is_none() && self.subject.is_none() && self.text.is_none() && self.html.is_none()
-    }
 }
 
 fn text_of(path: &Path) -> Result<String, Failure> {
@@ -180,20 +177,17 @@ impl Preview {
         };
         let of_event = event.as_ref().and_then(|event| ops::event::message_for(event.name));
         let message = message.or(of_event).ok_or_else(|| Failure::Failed("no mail is sent for this event".into()))?;
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let data = event.as_ref().map(|event| &event.data);
-        let of_event = text(data.and_then(|data| data.get("metadata")).and_then(|metadata| metadata.get("locale")));
-        let wanted: Vec<String> =
-            [locale, of_event, tenant.settings.mail.locale.clone()].into_iter().flatten().filter(|name| is_locale(name)).collect();
-        let address = text(data.and_then(|data| data.get("entity_id"))).unwrap_or_else(|| "ann@example.com".to_owned());
-        let context = template::sample(message, tenant.name(), &address, tenant.settings.tokens.reset_ttl.0.as_secs().div_ceil(60));
-        let own = own_words(&engine, &tenant, message, &words, &wanted).await?;
-        let rendered = render(message, &wanted, &own, &context)?;
-        warn(&rendered.faults);
-        warn(&own.iter().filter(|own| own.message == message && own.locale == rendered.locale).flat_map(template::unused).collect::<Vec<_>>());
-        show(&tenant, message, &rendered, json);
+        let wanted = languages(&tenant, locale.as_deref(), event.as_ref());
+        let draft = words.read(message, wanted.first().map_or("en", String::as_str).to_owned())?;
+        if !draft.is_empty() {
+            template::check(&draft).map_err(Failure::Usage)?;
+        }
+        let own = ops::template::list(&engine, &tenant).await?;
+        let mail = preview(&tenant, message, &wanted, event.as_ref(), own, Some(draft).filter(|draft| !draft.is_empty()))?;
+        warn(&mail.remarks);
+        show(&mail, json);
         match send_to {
-            Some(to) => send(&engine, &tenant, message, rendered, context, to).await,
+            Some(to) => send(&engine, &tenant, mail, to).await,
             None => Ok(()),
         }
     }
@@ -204,28 +198,12 @@ async fn recorded(engine: &Engine, tenant: &Tenant, id: &str) -> Result<Event, F
     ops::template::recorded(engine, tenant, id).await?.ok_or_else(|| Failure::Failed(format!("tenant {} has no such event", tenant.slug)))
 }
 
-/// What the tenant has, and in front of it what the files say.
-async fn own_words(engine: &Arc<Engine>, tenant: &Tenant, message: Message, words: &Words, wanted: &[String]) -> Result<Vec<Template>, Failure> {
-    let mut own = ops::template::list(engine, tenant).await?;
-    if !words.is_empty() {
-        let draft = words.read(message, wanted.first().map_or("en", String::as_str).to_owned())?;
-        template::check(&draft).map_err(Failure::Usage)?;
-        own.retain(|other| other.message != message || other.locale != draft.locale);
-        own.push(draft);
-    }
-    Ok(own)
-}
-
-fn from(tenant: &Tenant, rendered: &Rendered) -> Option<String> {
-    rendered.sender.clone().or_else(|| tenant.settings.mail.from.clone())
-}
-
-fn show(tenant: &Tenant, message: Message, rendered: &Rendered, json: bool) {
-    let Rendered { locale, content, .. } = rendered;
-    let from = from(tenant, rendered);
+fn show(mail: &Mail, json: bool) {
+    let Rendered { locale, content, .. } = &mail.rendered;
+    let from = mail.from.as_deref();
     if json {
         print_json(&json!({
-            "message": message.as_str(), "locale": locale, "from": from,
+            "message": mail.message.as_str(), "locale": locale, "from": from,
             "subject": content.subject, "text": content.text, "html": content.html,
         }));
     } else {
@@ -239,17 +217,8 @@ fn show(tenant: &Tenant, message: Message, rendered: &Rendered, json: bool) {
     }
 }
 
-async fn send(engine: &Arc<Engine>, tenant: &Tenant, message: Message, rendered: Rendered, context: MailContext, to: String) -> Result<(), Failure> {
-    let notification = Notification {
-        channel: Channel::Email,
-        to,
-        from: from(tenant, &rendered),
-        template: message,
-        locale: rendered.locale,
-        data: context.into_data()?,
-        content: rendered.content,
-        idempotency_key: engine.rng.ulid(engine.clock.now()).to_string(),
-    };
+async fn send(engine: &Arc<Engine>, tenant: &Tenant, mail: Mail, to: String) -> Result<(), Failure> {
+    let notification = mail.notification(to, engine.rng.ulid(engine.clock.now()).to_string())?;
     let sent = outbox::send(engine, tenant, &notification).await.map_err(Failure::Failed)?;
     eprintln!("vestibule: {}", sent.reply);
     Ok(())

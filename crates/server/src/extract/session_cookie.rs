@@ -8,7 +8,7 @@ use vestibule_engine::config::{Server, is_loopback};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::tenant::{SameSite, Tenant};
 use vestibule_engine::ops::session::Caller;
-use vestibule_engine::ops::session_cookie::{Given, authenticate};
+use vestibule_engine::ops::session_cookie::{Given, Opens, authenticate};
 
 use super::App;
 use super::browser::cookie;
@@ -19,6 +19,7 @@ use crate::wire::{Area, allows};
 /// What the browser showed, and what it is given.
 pub struct SessionCookie {
     pub shown: Option<String>,
+    opens: Opens,
     plain: bool,
     same_site: SameSite,
 }
@@ -28,13 +29,22 @@ impl FromRequestParts<App> for SessionCookie {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let CurrentTenant(tenant) = CurrentTenant::from_request_parts(parts, app).await?;
-        let shown = shown(app, parts).map(str::to_owned);
-        let plain = is_plain(&app.engine.config.server, &parts.uri, &parts.headers);
-        Ok(Self { shown, plain, same_site: tenant.settings.cookies.same_site })
+        Ok(Self::of(app, parts, Opens::Api, tenant.settings.cookies.same_site))
     }
 }
 
 impl SessionCookie {
+    fn of(app: &App, parts: &Parts, opens: Opens, same_site: SameSite) -> Self {
+        let shown = shown(app, parts, opens).map(str::to_owned);
+        Self { shown, opens, plain: is_plain(&app.engine.config.server, &parts.uri, &parts.headers), same_site }
+    }
+
+    /// The cookie of the console, whatever the shop says of its storefront's: no other site's page is part of it.
+    #[must_use]
+    pub fn of_console(app: &App, parts: &Parts) -> Self {
+        Self::of(app, parts, Opens::Console, SameSite::Lax)
+    }
+
     /// The `Set-Cookie` of what the session was given.
     #[must_use]
     pub fn set(&self, given: &Given) -> String {
@@ -57,13 +67,18 @@ impl SessionCookie {
             SameSite::Lax | SameSite::None => "Lax",
         };
         let secure = if self.plain { "" } else { "; Secure" };
-        format!("{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite={same_site}{secure}", name(self.plain))
+        format!("{}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite={same_site}{secure}", name(self.opens, self.plain))
     }
 }
 
 /// `__Host-` binds a cookie to this host over https, so that no other host of the site can plant one.
-const fn name(plain: bool) -> &'static str {
-    if plain { "vestibule" } else { "__Host-vestibule" }
+const fn name(opens: Opens, plain: bool) -> &'static str {
+    match (opens, plain) {
+        (Opens::Api, true) => "vestibule",
+        (Opens::Api, false) => "__Host-vestibule",
+        (Opens::Console, true) => "vestibule-app",
+        (Opens::Console, false) => "__Host-vestibule-app",
+    }
 }
 
 /// Whether the browser speaks http to its own machine: there alone a cookie goes without `Secure`.
@@ -73,10 +88,10 @@ fn is_plain(server: &Server, uri: &Uri, headers: &HeaderMap) -> bool {
     server.is_local() && !published && host(uri, headers).is_some_and(loopback)
 }
 
-fn shown<'p>(app: &App, parts: &'p Parts) -> Option<&'p str> {
+fn shown<'p>(app: &App, parts: &'p Parts, opens: Opens) -> Option<&'p str> {
     // Most clients have none, and need not wait for its name.
     parts.headers.get(header::COOKIE)?;
-    cookie(&parts.headers, name(is_plain(&app.engine.config.server, &parts.uri, &parts.headers)))
+    cookie(&parts.headers, name(opens, is_plain(&app.engine.config.server, &parts.uri, &parts.headers)))
 }
 
 /// The caller whom the cookie shows, if its session lives and its actor type is `permitted`.
@@ -84,16 +99,23 @@ fn shown<'p>(app: &App, parts: &'p Parts) -> Option<&'p str> {
 /// # Errors
 /// `Forbidden` if the request would change something and comes from a page that may not.
 pub async fn caller(parts: &Parts, app: &App, tenant: &Tenant, permitted: fn(&str) -> bool) -> Result<Option<Caller>, ApiError> {
-    let Some(cookie) = shown(app, parts) else { return Ok(None) };
-    let found = authenticate(&app.engine, tenant, cookie).await?.filter(|caller| permitted(&caller.claims.actor_type));
+    let Some(cookie) = shown(app, parts, Opens::Api) else { return Ok(None) };
+    let found = authenticate(&app.engine, tenant, Opens::Api, cookie).await?.filter(|caller| permitted(&caller.claims.actor_type));
     if found.is_some() && !may_change(app, parts, tenant) {
-        return Err(Error::new(Code::Forbidden, "A page of this origin may not use the cookie to change anything").into());
+        return Err(foreign().into());
     }
     Ok(found)
 }
 
+/// What says that the page that asks may not.
+#[must_use]
+pub fn foreign() -> Error {
+    Error::new(Code::Forbidden, "A page of this origin may not use the cookie to change anything")
+}
+
 /// Browsers send cookies along whichever page asks, but they name the page. Who sends neither `Origin` nor `Sec-Fetch-Site` is no browser.
-fn may_change(app: &App, parts: &Parts, tenant: &Tenant) -> bool {
+#[must_use]
+pub fn may_change(app: &App, parts: &Parts, tenant: &Tenant) -> bool {
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
@@ -101,9 +123,16 @@ fn may_change(app: &App, parts: &Parts, tenant: &Tenant) -> bool {
     let server = &app.engine.config.server;
     match (origins.next(), origins.next()) {
         (None, _) => !parts.headers.contains_key("sec-fetch-site"),
-        (Some(origin), None) => is_own(server, parts, origin) || allows(server.development, tenant, Area::of(parts.uri.path()), origin),
+        (Some(origin), None) => {
+            is_own(server, parts, origin) || is_untold(parts, origin) || allows(server.development, tenant, Area::of(parts.uri.path()), origin)
+        }
         _ => false,
     }
+}
+
+/// Whether it is a form on one of our pages, which tell nobody where they are. No page can write the header that says so all the same.
+fn is_untold(parts: &Parts, origin: &HeaderValue) -> bool {
+    origin == "null" && parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
 }
 
 /// Whether `origin` is the API's own, as this request addresses it.

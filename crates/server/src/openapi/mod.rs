@@ -194,7 +194,7 @@ fn common(route: &Route, described: &Operation) -> Vec<&'static Fault> {
         faults.extend([&fault::JSON_ENDS_EARLY, &fault::JSON_MALFORMED, &fault::JSON_NO_OBJECT, &fault::REPEATED_FIELD]);
     }
     match route.may_call {
-        MayCall::Anyone | MayCall::Development => {}
+        MayCall::Anyone | MayCall::Console | MayCall::Development => {}
         MayCall::ResetToken => faults.push(&fault::INVALID_TOKEN),
         MayCall::Token => faults.push(&fault::UNAUTHENTICATED),
         MayCall::Cookie | MayCall::Login | MayCall::CustomerLogin | MayCall::Customer | MayCall::Staff => {
@@ -262,7 +262,7 @@ fn capitalised(word: &str) -> String {
 
 fn security(may_call: MayCall) -> Value {
     match may_call {
-        MayCall::Anyone | MayCall::Development => json!([]),
+        MayCall::Anyone | MayCall::Console | MayCall::Development => json!([]),
         MayCall::ResetToken => json!([{"reset": []}]),
         MayCall::Token => json!([{"session": []}]),
         MayCall::Cookie => json!([{"cookie": []}]),

@@ -1,11 +1,13 @@
 //! Hosted pages: HTML that works without JavaScript.
 
+pub mod console;
 pub mod demo_provider;
 pub mod demo_storefront;
 pub mod inbox;
 pub mod openapi;
 pub mod password_reset;
 mod render;
+pub mod template;
 
 use std::sync::Arc;
 
@@ -72,6 +74,8 @@ pub async fn asset(params: PathParams) -> Result<Response, ApiError> {
     let name = params.as_ref().ok().and_then(|params| params.iter().find(|(name, _)| *name == "name"));
     let (kind, text) = match name.map_or("", |(_, name)| name) {
         "style.css" => ("text/css; charset=utf-8", render::STYLE_CSS),
+        "console.css" => ("text/css; charset=utf-8", render::CONSOLE_CSS),
+        "console.js" => ("text/javascript; charset=utf-8", render::CONSOLE_JS),
         "show_password.js" => ("text/javascript; charset=utf-8", render::SHOW_PASSWORD_JS),
         _ => return Err(Error::new(Code::NotFound, "There is no such asset").into()),
     };

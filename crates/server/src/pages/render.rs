@@ -6,13 +6,20 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::{Serialize, Serializer};
 
+use super::console::DoorPage;
 use super::demo_provider::Person;
 use super::openapi::Reference;
+use super::template::TemplatesPage;
 
 /// `{base}/account/assets/style.css`, `text/css; charset=utf-8`.
 pub const STYLE_CSS: &str = include_str!("../../pages/assets/style.css");
 /// `{base}/account/assets/show_password.js`, `text/javascript; charset=utf-8`.
 pub const SHOW_PASSWORD_JS: &str = include_str!("../../pages/assets/show_password.js");
+
+/// `/account/assets/console.css`, `text/css; charset=utf-8`.
+pub const CONSOLE_CSS: &str = include_str!("../../pages/assets/console.css");
+/// `/account/assets/console.js`, `text/javascript; charset=utf-8`.
+pub const CONSOLE_JS: &str = include_str!("../../pages/assets/console.js");
 
 /// `/dev/assets/demo.css`, `text/css; charset=utf-8`.
 pub const DEMO_CSS: &str = include_str!("../../pages/assets/demo.css");
@@ -175,6 +182,22 @@ pub fn reset_password(page: &ResetPage<'_>) -> Result<String, minijinja::Error> 
     render("reset_password.html", page)
 }
 
+/// The door of the console.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn console_door(page: &DoorPage<'_>) -> Result<String, minijinja::Error> {
+    render("console_door.html", AtRoot { base: "", page })
+}
+
+/// What a store's mails say.
+///
+/// # Errors
+/// Only if a template is broken.
+pub fn console_templates(page: &TemplatesPage<'_>) -> Result<String, minijinja::Error> {
+    render("console_templates.html", AtRoot { base: "", page })
+}
+
 /// The list of caught mails, in the given order.
 ///
 /// # Errors
@@ -237,6 +260,8 @@ fn source(name: &str) -> Option<&'static str> {
     match name {
         "layout.html" => Some(include_str!("../../pages/layout.html")),
         "reset_password.html" => Some(include_str!("../../pages/reset_password.html")),
+        "console_door.html" => Some(include_str!("../../pages/console_door.html")),
+        "console_templates.html" => Some(include_str!("../../pages/console_templates.html")),
         "inbox.html" => Some(include_str!("../../pages/inbox.html")),
         "openapi.html" => Some(include_str!("../../pages/openapi.html")),
         "demo_choose.html" => Some(include_str!("../../pages/demo_choose.html")),

@@ -120,7 +120,7 @@ each_db! {
         let request = Request { key: "k-1", caller: Some("ann"), client: &client, method: "POST", path: "/x", query: "", authority: &[], body: b"" };
         let Claimed::Now(claim) = idempotency::claim(&app.engine, &tenant, &request).await.unwrap() else { panic!("nobody was here") };
         let torn = Receipt::new(Some(claim), |_| Err(Error::new(Code::Unexpected, "torn")));
-        assert!(ops::session_cookie::give(&app.engine, &tenant, &caller, None, &torn).await.is_err());
+        assert!(ops::session_cookie::give(&app.engine, &tenant, &caller, ops::session_cookie::Opens::Api, None, &torn).await.is_err());
         assert_eq!(app.rows("SELECT COUNT(*) FROM sessions").await, ["0"]);
         // With a key it is one session, however often it is asked for.
         let give = async || shop.post("/auth/session").bearer(&token).header("idempotency-key", "k-2").send().await.expect_status(200);

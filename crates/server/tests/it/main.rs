@@ -5,6 +5,8 @@
 mod support;
 
 mod address;
+mod app_sign_in;
+mod app_templates;
 mod callback;
 mod cli;
 mod connections;

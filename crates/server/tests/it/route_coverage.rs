@@ -18,7 +18,7 @@ const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 const NOBODY: &str = "01K0000000000000000000000A";
 
 /// A request that the route would grant to the right caller: path and body.
-fn request(route: &Route) -> Option<(&'static str, Value)> {
+pub fn request(route: &Route) -> Option<(&'static str, Value)> {
     let credentials = json!({"email": "nobody@example.com", "password": PASSWORD});
     Some(match (route.method.as_str(), route.path) {
         ("GET", "/health") => ("/health", Value::Null),
@@ -85,6 +85,24 @@ fn request(route: &Route) -> Option<(&'static str, Value)> {
         ("POST", "/dev/idp/token") => ("/dev/idp/token", json!({"grant_type": "authorization_code"})),
         ("GET", "/dev/idp/userinfo") => ("/dev/idp/userinfo", Value::Null),
         ("POST", "/dev/idp/userinfo") => ("/dev/idp/userinfo", json!({})),
+        _ => return console_request(route),
+    })
+}
+
+/// As `request`, of the console.
+fn console_request(route: &Route) -> Option<(&'static str, Value)> {
+    Some(match (route.method.as_str(), route.path) {
+        ("GET", "/app") => ("/app", Value::Null),
+        ("GET", "/app/sign-in") => ("/app/sign-in", Value::Null),
+        ("POST", "/app/sign-in") => ("/app/sign-in", json!({"address": "nobody@example.com", "password": PASSWORD})),
+        ("POST", "/app/sign-in/link") => ("/app/sign-in/link", json!({"token": "x"})),
+        ("POST", "/app/sign-out") => ("/app/sign-out", json!({})),
+        ("GET", "/app/templates") => ("/app/templates", Value::Null),
+        ("POST", "/app/templates") => ("/app/templates", json!({"message": "password_reset", "locale": "en", "subject": "Mallory"})),
+        ("POST", "/app/templates/preview") => ("/app/templates/preview", json!({"locale": "en", "subject": "Mallory"})),
+        ("POST", "/app/templates/remove") => ("/app/templates/remove", json!({"locale": "en"})),
+        ("POST", "/app/templates/send") => ("/app/templates/send", json!({"locale": "en"})),
+        ("GET" | "POST", "/app/templates/html") => ("/app/templates/html", json!({"locale": "en", "html": "{{ url }}"})),
         _ => return None,
     })
 }
@@ -180,7 +198,7 @@ fn is_let_in(may_call: MayCall, caller: &str) -> bool {
         MayCall::CustomerLogin => matches!(caller, "a login without a customer" | "a customer" | OF_A_FORMER_SECRET),
         MayCall::Customer => matches!(caller, "a customer" | OF_A_FORMER_SECRET),
         MayCall::Staff => matches!(caller, "a member of staff" | "a secret key"),
-        MayCall::Cookie | MayCall::Development => false,
+        MayCall::Cookie | MayCall::Console | MayCall::Development => false,
     }
 }
 
@@ -213,6 +231,9 @@ async fn with_cookies(app: &TestApp, acme: &Shop, own: &str, nobodys: &[String])
         if route.may_call == MayCall::Staff {
             ask(own, None).await.expect_error(401, "Unauthorized");
         }
+        if route.may_call == MayCall::Console {
+            assert_eq!(ask(own, None).await.header("location"), "/app/sign-in", "{what}");
+        }
         if !by_cookie && route.may_call != MayCall::Token {
             continue;
         }
@@ -242,6 +263,7 @@ fn assert_expected(route: &Route, caller: &str, answer: &Answer, to_nobody: &Ans
         // A credential that nobody asked for changes nothing.
         MayCall::Anyone => assert_eq!((answer.status, &answer.text), (to_nobody.status, &to_nobody.text), "{what}"),
         MayCall::Development => assert_eq!(answer.status, 404, "{what}"),
+        MayCall::Console => assert_eq!((answer.status, answer.header("location")), (303, "/app/sign-in"), "{what}"),
         // Let in: refused for what it says, or granted, and never for who it is.
         _ if is_let_in(route.may_call, caller) => assert!(matches!(answer.status, 200 | 400 | 404), "{what}"),
         MayCall::ResetToken => assert_eq!((answer.status, &answer.json()["message"]), (401, &json!("Invalid token")), "{what}"),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use vestibule_engine::model::tenant::SameSite;
 use vestibule_engine::ops;
 use vestibule_engine::ops::idempotency::Receipt;
+use vestibule_engine::ops::session_cookie::Opens;
 use vestibule_engine::testing::{Fault, execute};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer};
@@ -300,7 +301,7 @@ each_db! {
         let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let caller = ops::session::authenticate(&app.engine, &acme, &token).await.unwrap().unwrap();
         shop.call(Method::DELETE, "/auth/sessions/current").bearer(&token).send().await.expect_status(200);
-        let refused = ops::session_cookie::give(&app.engine, &acme, &caller, None, &Receipt::none()).await.unwrap_err();
+        let refused = ops::session_cookie::give(&app.engine, &acme, &caller, Opens::Api, None, &Receipt::none()).await.unwrap_err();
         assert_eq!(refused.code, vestibule_engine::error::Code::Unauthenticated);
         assert_eq!(app.rows("SELECT COUNT(*) FROM sessions WHERE cookie_hash IS NOT NULL").await, ["0"]);
     }

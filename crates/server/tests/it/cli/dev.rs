@@ -39,6 +39,19 @@ async fn everything_that_dev_prints_works() {
         let shown = shop(&dev, &url[..url::Position::BeforePath], "").get(url.path()).send().await.expect_status(200);
         assert!(shown.text.contains("Reset your password"));
     }
+    let consoles = printed(&dev, "console");
+    assert_eq!(consoles.len(), 2, "{}", dev.printed());
+    for (console, slug) in consoles.iter().zip(["acme", "globex"]) {
+        let url = url::Url::parse(console).unwrap();
+        let there = shop(&dev, &url[..url::Position::BeforePath], "");
+        let secret = url.query_pairs().find(|(name, _)| name == "token").unwrap().1.into_owned();
+        assert!(there.get(&url[url::Position::BeforePath..]).send().await.expect_status(200).text.contains(&secret));
+        let entered = there.post("/app/sign-in/link").json(&json!({"token": secret})).send().await.expect_status(303);
+        let cookie = entered.header("set-cookie").split(';').next().unwrap();
+        let room = there.get(entered.header("location")).cookie(cookie).send().await.expect_status(200);
+        assert!(room.text.contains(&format!("staff@{slug}.localhost")), "{}", room.text);
+        there.post("/app/sign-in/link").json(&json!({"token": secret})).send().await.expect_status(401);
+    }
     shop(&dev, &bases[1], &keys[0]).get("/store/customers/me").send().await.expect_status(400);
     let inbox = url::Url::parse(&printed(&dev, "mail inbox")[0]).unwrap();
     let shown = shop(&dev, &inbox[..url::Position::BeforePath], "").get(inbox.path()).send().await.expect_status(200);

@@ -16,6 +16,7 @@ use crate::support::each_db;
 const EXEMPT: &[(&str, &str)] = &[
     ("/auth/callback/", "a provider's form, sent by a browser: it carries no header, and a state that is good once"),
     ("/account/", "a form, sent by a browser"),
+    ("/app/", "a form, sent by a browser"),
     ("/t/", "a form, sent by a browser"),
     ("/dev/", "not of the product"),
 ];
