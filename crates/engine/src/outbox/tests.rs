@@ -153,7 +153,7 @@ async fn whatever_touches_a_customer_rings() {
     let (id, token) = q.customer().await;
     let caller = q.caller(&token).await;
     q.rings("an update", ops::customer::update(engine, shop, id, Profile::default(), false, &Receipt::none())).await;
-    q.rings("a cookie", ops::session_cookie::give(engine, shop, &caller, None, &Receipt::none())).await;
+    q.rings("a cookie", ops::session_cookie::give(engine, shop, &caller, ops::session_cookie::Opens::Api, None, &Receipt::none())).await;
     q.rings("a change of the password", ops::password_change::change(engine, shop, client, &caller, PASSWORD, "a-New-pass-9", &Receipt::none()))
         .await;
     q.rings("the end of a session", session::end(engine, shop, &caller, Which::Own)).await;
