@@ -11,17 +11,17 @@ const EVERY: Duration = Duration::from_millis(20);
 
 pub struct Bystander {
     looking: JoinSet<Vec<Duration>>,
-    stop: CancellationToken,
+    end: CancellationToken,
 }
 
 impl Bystander {
     /// With the session of `token`.
     pub fn start(shop: &Shop, token: &str) -> Self {
-        let (shop, token, stop) = (shop.clone(), token.to_owned(), CancellationToken::new());
-        let (mut looking, stopped) = (JoinSet::new(), stop.clone());
+        let (shop, token, end) = (shop.clone(), token.to_owned(), CancellationToken::new());
+        let (mut looking, asked_to_end) = (JoinSet::new(), end.clone());
         looking.spawn(async move {
             let mut times = Vec::new();
-            while !stopped.is_cancelled() {
+            while !asked_to_end.is_cancelled() {
                 let asked = Instant::now();
                 shop.me(&token).await.expect_status(200);
                 times.push(asked.elapsed());
@@ -29,12 +29,12 @@ impl Bystander {
             }
             times
         });
-        Self { looking, stop }
+        Self { looking, end }
     }
 
     /// How long each answer took.
     pub async fn stop(mut self) -> Vec<Duration> {
-        self.stop.cancel();
+        self.end.cancel();
         self.looking.join_next().await.unwrap().unwrap()
     }
 }

@@ -39,12 +39,9 @@ pub fn delivered(ids: &BTreeSet<&str>, calls: &[Received], report: &mut Report) 
     for call in calls {
         let id = call.header("webhook-id");
         assert!(ids.contains(id), "{id} was told, and is no event");
-        match told.insert(id, &call.body) {
-            Some(before) => {
-                assert_eq!(before, call.body, "{id} was told in two ways");
-                report.duplicates += 1;
-            }
-            None => {}
+        if let Some(before) = told.insert(id, &call.body) {
+            assert_eq!(before, call.body, "{id} was told in two ways");
+            report.duplicates += 1;
         }
     }
     report.lost.extend(ids.iter().filter(|id| !told.contains_key(*id)).map(|id| format!("the webhook was not told of {id}")));
