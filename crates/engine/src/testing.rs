@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::Map;
 use tempfile::TempDir;
 
 use crate::config::{Config, Database, Keys, Outbound, Server};
 use crate::crypto::password_hash::Cost;
 use crate::error::{Error, Result};
+use crate::model::identity::ActorType;
 use crate::model::tenant::{Secret, Tenant, TenantSettings};
 use crate::model::time::Timestamp;
+use crate::ops::account::Arrival;
 use crate::outbox::{Lane, Slots, Work};
 use crate::ports::clock::Clock;
 use crate::ports::rng::Rng;
+use crate::provider::Claims;
 pub use crate::store::faults::{Fault, Faults};
 use crate::store::probe;
 use crate::{Engine, Surroundings};
@@ -114,6 +118,35 @@ pub async fn one_shop(backend: Backend) -> Result<(Arc<Engine>, Arc<Tenant>, Tes
     let engine = Engine::open(config, Surroundings { clock, rng: Rng::os(), cost: Cost { memory_kib: 64, passes: 1 } }).await?;
     let tenant = crate::ops::tenant::by_slug(&engine, "acme").await?;
     Ok((engine, tenant, database))
+}
+
+/// The same database, served by an engine with `change` made to its configuration and a seeded generator.
+pub async fn reopened(engine: &Engine, change: impl FnOnce(&mut Config)) -> Result<Arc<Engine>> {
+    let mut config = engine.config.clone();
+    change(&mut config);
+    let cost = Cost { memory_kib: 64, passes: 1 };
+    Engine::open(config, Surroundings { clock: engine.clock.clone(), rng: Rng::seeded(1), cost }).await
+}
+
+/// Somebody new whom the provider `google` vouches for.
+#[must_use]
+pub fn arrival(actor: ActorType, subject: &str) -> Arrival {
+    let claims = Claims {
+        issuer: "https://issuer.example".into(),
+        subject: subject.into(),
+        email: Some(format!("{subject}@example.com")),
+        email_verified: true,
+        given_name: None,
+        family_name: None,
+        user_metadata: Map::new(),
+    };
+    Arrival { actor, provider: "google".into(), claims }
+}
+
+/// What is stored of a one-time code and its state.
+#[must_use]
+pub fn code_id(code: &str, state: &str) -> [u8; 32] {
+    crate::crypto::sha256(&[code.as_bytes(), b"\0", state.as_bytes()])
 }
 
 /// The number that a SELECT gives: for what a test must know and no answer says.

@@ -7,22 +7,19 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::crypto::sha256;
 use crate::error::Result;
 use crate::model::customer::Profile;
 use crate::model::email::Email;
 use crate::model::identity::ActorType;
 use crate::model::ids::{CustomerId, DeliveryId};
 use crate::model::tenant::{Secret, Tenant};
-use crate::ops::account::{self, Arrival, Page};
+use crate::ops::account::{self, Page};
 use crate::ops::callback::{Answer, Browser};
 use crate::ops::delivery::Filter;
 use crate::ops::idempotency::Receipt;
 use crate::ops::session::{self, Caller, Which};
 use crate::ops::{self, Client};
-use crate::ports::rng::Rng;
-use crate::provider::Claims;
-use crate::testing::{Backend, PausedWorker, TestDatabase, one_shop};
+use crate::testing::{Backend, PausedWorker, TestDatabase, arrival, code_id, one_shop, reopened};
 use crate::{Surroundings, ports};
 
 const ADDRESS: &str = "ann@example.com";
@@ -66,14 +63,15 @@ struct Quiet {
 impl Quiet {
     async fn open() -> Self {
         let (engine, _, database) = one_shop(Backend::Sqlite).await.unwrap();
-        let mut config = engine.config.clone();
-        let acme = &mut config.tenants[0];
-        acme.mail.transport = Some(Secret::new("inbox"));
-        acme.mail.from = Some("no-reply@acme.example".into());
-        let provider = json!({"type": "oidc", "client_id": "shop", "client_secret": "a secret of the shop", "issuer": "https://issuer.example", "callback_url": "https://acme.example/back"});
-        acme.providers.insert("google".to_owned(), serde_json::from_value(provider).unwrap());
-        let cost = crate::crypto::password_hash::Cost { memory_kib: 64, passes: 1 };
-        let engine = Engine::open(config, Surroundings { clock: engine.clock.clone(), rng: Rng::os(), cost }).await.unwrap();
+        let engine = reopened(&engine, |config| {
+            let acme = &mut config.tenants[0];
+            acme.mail.transport = Some(Secret::new("inbox"));
+            acme.mail.from = Some("no-reply@acme.example".into());
+            let provider = json!({"type": "oidc", "client_id": "shop", "client_secret": "a secret of the shop", "issuer": "https://issuer.example", "callback_url": "https://acme.example/back"});
+            acme.providers.insert("google".to_owned(), serde_json::from_value(provider).unwrap());
+        })
+        .await
+        .unwrap();
         let shop = ops::tenant::by_slug(&engine, "acme").await.unwrap();
         let client = Client { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None };
         Self { engine, shop, client, actor: ActorType::customer(), email: Email::parse(ADDRESS).unwrap(), database }
@@ -130,19 +128,6 @@ impl Quiet {
 
     async fn column(&self, sql: &str) -> Vec<String> {
         self.database.rows(sql).await.unwrap().into_iter().map(|row| row.join(" ")).collect()
-    }
-
-    fn arrival(&self, subject: &str) -> Arrival {
-        let claims = Claims {
-            issuer: "https://issuer.example".into(),
-            subject: subject.into(),
-            email: Some(format!("{subject}@example.com")),
-            email_verified: true,
-            given_name: None,
-            family_name: None,
-            user_metadata: Map::new(),
-        };
-        Arrival { actor: self.actor.clone(), provider: "google".into(), claims }
     }
 }
 
@@ -202,14 +187,14 @@ async fn whatever_a_third_party_vouches_for_rings() {
     let (_, token) = q.customer().await;
     let own = q.caller(&token).await;
     ops::identity::vouch(engine, shop, own.identity).await.unwrap();
-    let arrived = q.rings("an arrival", account::arrive(engine, shop, q.arrival("1"), None, &Receipt::none())).await;
+    let arrived = q.rings("an arrival", account::arrive(engine, shop, arrival(actor.clone(), "1"), None, &Receipt::none())).await;
     let other = q.caller(&arrived.token).await.identity;
     q.rings("a login that is linked", ops::identity::link(engine, shop, own.clone(), &arrived.token, &Receipt::none())).await;
     q.rings("a login that is removed", ops::identity::unlink(engine, shop, own, other)).await;
     let (code, state, until) = ("vestibule_code", "state", engine.clock.now().after(Duration::from_mins(1)));
     let page = Page { origin: "https://acme.example".into(), browser: None, browser_required: false };
-    let id = sha256(&[code.as_bytes(), b"\0", state.as_bytes()]);
-    q.rings("a hand-over", account::hand_over(engine, shop, q.arrival("2"), id, page, until)).await;
+    let id = code_id(code, state);
+    q.rings("a hand-over", account::hand_over(engine, shop, arrival(actor.clone(), "2"), id, page, until)).await;
     let answer = Answer { code: Some(code.into()), state: Some(state.into()), ..Answer::default() };
     let receipt = Receipt::none();
     let redeemed = ops::callback::arrive(engine, shop, actor, "google", &answer, Browser::default(), None, &receipt);

@@ -6,15 +6,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::Surroundings;
-use crate::config::Config;
 use crate::model::event::{Event, EventName};
 use crate::model::ids::{DeliveryId, EventId, JobId, TenantId};
 use crate::model::tenant::{Secret, Webhook};
 use crate::notify::smtp;
 use crate::ops::event::webhook_id;
-use crate::ports::rng::Rng;
-use crate::testing::{Backend, Fault, TestDatabase, one_shop};
+use crate::testing::{Backend, Fault, TestDatabase, one_shop, reopened};
 
 const BACKLOG: usize = 5_000;
 /// For less than this long a tenant's settings are taken for what they were.
@@ -84,16 +81,6 @@ fn what_a_stranger_said_is_kept_in_bounds_and_printable() {
     assert_eq!(printable(&"ü".repeat(501)), "ü".repeat(500));
 }
 
-/// The same database, served by an engine with `change` made to its configuration.
-async fn reopened(engine: &Engine, change: impl FnOnce(&mut Config)) -> Arc<Engine> {
-    let mut config = engine.config.clone();
-    change(&mut config);
-    let surroundings = Surroundings { clock: engine.clock.clone(), rng: Rng::seeded(1), ..Surroundings::default() };
-    let engine = Engine::open(config, surroundings).await.unwrap();
-    engine.clock.advance(TENANT_KNOWN);
-    engine
-}
-
 /// An event that `subscriber` is to be told of.
 async fn told(engine: &Engine, tenant: TenantId, subscriber: &str) {
     let now = engine.clock.now();
@@ -151,7 +138,7 @@ async fn what_always_fails_is_tried_at_71_hours_and_given_up_at_73_on_postgres()
 #[tokio::test]
 async fn tries_are_doubled_apart_up_to_an_hour_and_no_two_come_back_at_once() {
     let (engine, _, _database) = one_shop(Backend::Sqlite).await.unwrap();
-    let engine = reopened(&engine, |_| {}).await;
+    let engine = reopened(&engine, |_| {}).await.unwrap();
     let now = engine.clock.now();
     let draws = |attempts| (0..200).map(|_| retry_at(&engine, attempts, None).since(now).as_millis()).collect::<Vec<_>>();
     let nominal = [5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600, 3_600];
@@ -180,7 +167,8 @@ async fn a_retry_after_is_honoured_from_the_own_wait_up_to_a_day() {
 async fn whose_receiver_is_gone_is_dead_and_says_so(backend: Backend) {
     let (engine, tenant, database) = one_shop(backend).await.unwrap();
     let hook = webhook(9);
-    let engine = reopened(&engine, |config| config.tenants[0].webhooks = vec![hook.clone()]).await;
+    let engine = reopened(&engine, |config| config.tenants[0].webhooks = vec![hook.clone()]).await.unwrap();
+    engine.clock.advance(TENANT_KNOWN);
     for (lane, subscriber, says) in [
         (Lane::Webhooks, "webhook:0", "the webhook was removed"),
         (Lane::Medusa, MEDUSA, "the bridge was removed"),
@@ -240,7 +228,9 @@ async fn hooked(backend: Backend) -> (Arc<Engine>, TcpListener, TestDatabase) {
         config.outbound.allow_private = vec!["127.0.0.1/32".parse().unwrap()];
         config.tenants[0].webhooks = vec![hook];
     })
-    .await;
+    .await
+    .unwrap();
+    engine.clock.advance(TENANT_KNOWN);
     told(&engine, tenant.id, &id).await;
     (engine, listener, database)
 }
