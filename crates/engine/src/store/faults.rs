@@ -13,8 +13,10 @@ pub enum Fault {
     /// Nobody learns how the commit ended: the connection is lost while it is on its way (PostgreSQL), or it is done and its answer is lost
     /// (SQLite).
     CommitLost,
+    #[cfg(feature = "testing")]
     /// Another transaction wanted the same rows, as often as a caller's work was tried.
     Conflict,
+    #[cfg(feature = "testing")]
     /// The process ends once the effect of a request is committed: nothing more is written for it.
     Death,
 }
@@ -36,12 +38,16 @@ impl Faults {
     }
 
     fn slot(&self, fault: Fault) -> &AtomicU32 {
-        let [begin, commit, lost, conflict, death] = &*self.0;
+        let [begin, commit, lost, ..] = &*self.0;
+        #[cfg(feature = "testing")]
+        let [.., conflict, death] = &*self.0;
         match fault {
             Fault::Begin => begin,
             Fault::Commit => commit,
             Fault::CommitLost => lost,
+            #[cfg(feature = "testing")]
             Fault::Conflict => conflict,
+            #[cfg(feature = "testing")]
             Fault::Death => death,
         }
     }
