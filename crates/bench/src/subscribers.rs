@@ -45,25 +45,24 @@ type Told = Arc<Mutex<Calls>>;
 
 pub fn run(bench: &Bench, shop: &Shop) -> Result<Figures> {
     let mut figures = Figures::default();
-    let mut p99 = [Vec::new(), Vec::new()];
+    let mut all = [Vec::new(), Vec::new()];
     for run in 1..=bench.options.runs {
-        for (ill, values) in [false, true].into_iter().zip(&mut p99) {
+        for (ill, calls) in [false, true].into_iter().zip(&mut all) {
             eprintln!("subscribers, {}: run {run} of {}, {}", bench.database, bench.options.runs, if ill { "two ill" } else { "all sound" });
             let (mut micros, missing) = one(bench, shop, ill)?;
             let milliseconds = f64::from(percentile(&mut micros, 99)) / 1000.0;
             figures.add(format!("subscribers: p99 ms of the sound, {}", if ill { "two ill" } else { "all sound" }), Target::None, milliseconds);
             figures.add("subscribers: calls that never came", Target::AtMost(0.0), real(missing));
-            values.push(milliseconds);
+            calls.append(&mut micros);
         }
     }
     for run in 1..=bench.options.runs {
         eprintln!("subscribers, {}: run {run} of {}, one webhook", bench.database, bench.options.runs);
         figures.add("subscribers: calls a second of one webhook", Target::AtLeast(500.0), flood(bench, shop)?);
     }
-    let [sound, ill] = p99;
-    for (sound, ill) in sound.into_iter().zip(ill) {
-        figures.add("subscribers: p99 with two ill / all sound", Target::AtMost(1.1), ill / sound);
-    }
+    // Of the calls of all runs: a run has too few for its own p99 to be compared to a tenth.
+    let [sound, ill] = all.map(|mut calls| f64::from(percentile(&mut calls, 99)));
+    figures.add("subscribers: p99 of all runs, two ill / all sound", Target::AtMost(1.1), ill / sound);
     Ok(figures)
 }
 
