@@ -100,7 +100,7 @@ pub async fn offer(engine: &Engine, tenant: &Arc<Tenant>, email: &Email) -> Resu
 /// # Errors
 /// `Unauthorized` if it was spent, or never was one of this shop's.
 pub async fn redeem(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, secret: &str, shown: Option<&str>) -> Result<Given> {
-    let spent = || Error::unauthorized("This link has been used, or is not of this start of the program");
+    let spent = || Error::unauthorized("This link has been used, or is of an earlier start of the program. Start `vestibule dev` again for another");
     let hash = sha256(&[secret.as_bytes()]);
     let email = engine.console_links.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(tenant.id, hash)).ok_or_else(spent)?;
     let token = without_password(engine, tenant, client, &email).await?.ok_or_else(spent)?;

@@ -187,8 +187,8 @@ async fn timeline(reader: &mut Reader, tenant: TenantId, setting: &Setting, logi
             newest = Some(Issued { at: found.event.created_at, told });
         }
     }
-    // Steps of one instant stay in the order in which they were gathered, which is the order of their causes.
-    steps.sort_by_key(|step| step.at);
+    // Steps of one instant and one event stay in the order in which they were gathered, which is the order of their causes.
+    steps.sort_by_key(|step| (step.at, step.number.unwrap_or(i64::MAX)));
     let mut refused_at = None;
     for login in logins {
         refused_at = refused_at.max(store::identity::reset_refused_at(reader, tenant, login.id).await?);

@@ -48,7 +48,7 @@ impl Dev {
             return Err(Failure::Usage("dev listens on loopback only: its keys and passwords are published".into()));
         }
         if self.storefront.as_ref().is_some_and(|url| !is_loopback(url)) {
-            return Err(Failure::Usage("dev leads to storefronts on this machine only".into()));
+            return Err(Failure::Usage("dev leads to storefronts on this machine only; one is written as http://localhost:5173".into()));
         }
         let told = serve::Told::listen()?;
         std::fs::create_dir_all(&self.data).map_err(|e| Failure::Failed(format!("{}: {e}", self.data.display())))?;

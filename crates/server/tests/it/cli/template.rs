@@ -105,3 +105,13 @@ async fn a_recorded_event_is_shown_as_it_was_told() {
     let unknown = "evt_01M84S77XJ8BVH81B179KQ8Y5B";
     desk.run(&["template", "preview", "--tenant", "acme", "--event", unknown]).expect_words(1, &["no such event"]);
 }
+
+/// What a command put into its own inbox would go with it.
+#[tokio::test]
+async fn a_mail_for_the_inbox_of_the_server_is_not_sent_by_a_command() {
+    let desk = Desk::new(&config(LOCAL, &super::ACME.replace("smtp://127.0.0.1:1", "inbox")));
+    desk.serve().stop();
+    let preview = ["template", "preview", "--tenant", "acme", "--message", "password_reset"];
+    desk.run(&preview).expect(0);
+    desk.run(&[&preview[..], &["--send-to", "owner@acme.example"]].concat()).expect_words(1, &["the inbox is in the memory of the server"]);
+}
