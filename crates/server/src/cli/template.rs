@@ -171,6 +171,9 @@ impl Preview {
             return Err(Failure::Usage(format!("`{wrong}` is no language")));
         }
         let (engine, tenant) = of.open().await?;
+        if send_to.is_some() && tenant.settings.mail.transport.as_ref().is_some_and(|transport| transport.expose() == "inbox") {
+            return Err(Failure::Failed("the inbox is in the memory of the server; send from the console, /app/templates".into()));
+        }
         let event = match event {
             Some(id) => Some(recorded(&engine, &tenant, &id).await?),
             None => None,
@@ -219,9 +222,6 @@ fn show(mail: &Mail, json: bool) {
 
 async fn send(engine: &Arc<Engine>, tenant: &Tenant, mail: Mail, to: String) -> Result<(), Failure> {
     let notification = mail.notification(to, engine.rng.ulid(engine.clock.now()).to_string())?;
-    if tenant.settings.mail.transport.as_ref().is_some_and(|transport| transport.expose() == "inbox") {
-        return Err(Failure::Failed("the inbox is in the memory of the server; send from the console, /app/templates".into()));
-    }
     let sent = outbox::send(engine, tenant, &notification).await.map_err(Failure::Failed)?;
     eprintln!("vestibule: {}", sent.reply);
     Ok(())
