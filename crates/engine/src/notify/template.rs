@@ -7,6 +7,11 @@ use crate::model::tenant::Message;
 
 /// The largest part, in bytes.
 const PART_BYTES: usize = 64 * 1024;
+/// Most blocks of a part, words of a condition and bytes of a word. The library parses and compiles conditions, and each `elif` within the one before, by
+/// functions that call themselves, and watches over few of them: without bounds a template could take a thread's whole stack, and the process with it.
+const BLOCKS: usize = 200;
+const WORDS: usize = 16;
+const WORD_BYTES: usize = 32;
 /// The longest subject, in characters, as it is shown.
 const SUBJECT_LIMIT: usize = 250;
 /// A link as samples have it. It is no token.
@@ -45,9 +50,6 @@ pub fn check(template: &Template) -> Result<(), String> {
 }
 
 fn check_part(message: Message, part: Part, source: &str) -> Result<(), String> {
-    if source.len() > PART_BYTES {
-        return Err(format!("longer than {PART_BYTES} bytes"));
-    }
     if source.contains('\0') {
         return Err("it holds a NUL character".to_owned());
     }
@@ -84,7 +86,10 @@ pub fn unused(template: &Template) -> Vec<String> {
     let environment = environment();
     let mut out = Vec::new();
     for part in [Part::Text, Part::Html] {
-        let parsed = part.of(template).and_then(|source| environment.template_from_named_str(part.file(), source).ok());
+        let parsed = part
+            .of(template)
+            .filter(|source| grammar(source).is_ok())
+            .and_then(|source| environment.template_from_named_str(part.file(), source).ok());
         let Some(used) = parsed.map(|parsed| parsed.undeclared_variables(false)) else { continue };
         let left_out = template.message.variables().iter().filter(|name| !used.contains(**name));
         out.extend(left_out.map(|name| format!("{} does not use `{name}`", part.file())));
@@ -105,12 +110,16 @@ pub fn sample(message: Message, shop: &str, address: &str, minutes: u64) -> Mail
 }
 
 /// A shop's template holds values, `{{ shop }}`, and conditions, `{% if minutes == 1 %} … {% elif … %} … {% else %} … {% endif %}`, and nothing
-/// else of the language: no text, list or sum in them, so it cannot grow, loop, load or switch the escaping off.
+/// else of the language: no text, list or sum in them, so it cannot grow, loop, load or switch the escaping off. Nothing is handed to the library that has
+/// not passed here.
 ///
 /// # Errors
-/// Which line holds something else.
+/// Which line holds something else, or what there is too much of.
 pub(super) fn grammar(source: &str) -> Result<(), String> {
-    let mut rest = source;
+    if source.len() > PART_BYTES {
+        return Err(format!("longer than {PART_BYTES} bytes"));
+    }
+    let (mut rest, mut blocks) = (source, 0);
     while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).chain(rest.find("{#")).min() {
         let (_, block) = rest.split_at(start);
         let end = if block.starts_with("{{") {
@@ -120,6 +129,10 @@ pub(super) fn grammar(source: &str) -> Result<(), String> {
         } else {
             "#}"
         };
+        blocks += 1;
+        if blocks > BLOCKS {
+            return Err(format!("more than {BLOCKS} values, conditions and remarks"));
+        }
         let line = 1 + source.get(..source.len() - block.len()).unwrap_or_default().matches('\n').count();
         let inside = block.get(2..).unwrap_or_default();
         let Some((inside, after)) = inside.split_once(end) else { return Err(format!("line {line}: `{}` has no `{end}`", &end_opening(end))) };
@@ -127,7 +140,7 @@ pub(super) fn grammar(source: &str) -> Result<(), String> {
         let fine = match (end, words.as_slice()) {
             ("#}", _) | ("%}", ["else" | "endif"]) => true,
             ("}}", [name]) => is_name(name),
-            ("%}", ["if" | "elif", condition @ ..]) => !condition.is_empty() && condition.iter().all(|word| is_operand(word)),
+            ("%}", ["if" | "elif", condition @ ..]) => (1..=WORDS).contains(&condition.len()) && condition.iter().all(|word| is_operand(word)),
             _ => false,
         };
         if !fine {
@@ -143,7 +156,7 @@ fn end_opening(end: &str) -> String {
 }
 
 fn is_name(word: &str) -> bool {
-    word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    word.len() <= WORD_BYTES && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn is_operand(word: &str) -> bool {
@@ -195,6 +208,35 @@ mod tests {
             assert!(grammar(bad).unwrap_err().starts_with("line 1: "), "{bad}");
         }
         assert!(grammar("a\n\n{{ x.y }}").unwrap_err().starts_with("line 3: "));
+    }
+
+    /// On a thread as small as those that answer requests, whoever asks: the check, the preview of what the check refuses, and what is not used.
+    #[test]
+    fn no_condition_takes_the_stack() {
+        let (not, and, glued) = ("not ".repeat(10_000), "1 and ".repeat(10_000), "1and".repeat(10_000));
+        let elif = |count| format!("{{{{ url }}}}{{% if minutes == 1 %}}{}{{% endif %}}", "{% elif minutes == 2 %}".repeat(count));
+        let long = format!("{{% if {}minutes %}}x{{% endif %}}{{{{ url }}}}", "not ".repeat(WORDS - 1));
+        let cases = [
+            (format!("{{{{ url }}}}{{% if {not}minutes %}}x{{% endif %}}"), false),
+            (format!("{{{{ url }}}}{{% if {and}minutes %}}x{{% endif %}}"), false),
+            (format!("{{{{ url }}}}{{% if {glued}1 %}}x{{% endif %}}"), false),
+            (format!("{{{{ url }}}}{{{{ {glued}1 }}}}"), false),
+            (elif(BLOCKS - 2), false),
+            (elif(BLOCKS - 3), true),
+            (long, true),
+            (format!("{{{{ url }}}}{}", "{##}".repeat(BLOCKS)), false),
+        ];
+        let judge = move || {
+            for (source, fine) in cases {
+                let own = with(Part::Text, &source);
+                assert_eq!(check(&own).is_ok(), fine, "{}", &source[..60]);
+                assert!(!unused(&own).is_empty() || !fine);
+                let context = sample(Message::PasswordReset, "Acme", "ann@example.com", 15);
+                let rendered = super::super::render::render(Message::PasswordReset, &["de".into()], &[own], &context).unwrap();
+                assert_eq!(rendered.faults.is_empty(), fine);
+            }
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(judge).unwrap().join().unwrap();
     }
 
     #[test]
