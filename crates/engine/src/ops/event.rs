@@ -112,14 +112,19 @@ pub fn webhook_id(hook: &Webhook) -> String {
     format!("webhook:{}", crate::model::hex(digest.get(..8).unwrap_or_default()))
 }
 
-/// The subscribers that hear `name` by a pattern, without its secret.
-#[must_use]
-pub fn without_secret(settings: &TenantSettings, nats: Option<&Nats>, name: EventName) -> Vec<String> {
+/// Everybody but the mailer, by id, and whether they name the event exactly: only then do they get its secret.
+fn others<'s>(settings: &'s TenantSettings, nats: Option<&'s Nats>, name: EventName) -> impl Iterator<Item = (String, bool)> {
     let webhooks = settings.webhooks.iter().map(|hook| (webhook_id(hook), &hook.events));
     let medusa = settings.medusa.iter().map(|medusa| (MEDUSA.to_owned(), &medusa.events));
-    let nats = nats.iter().map(|nats| (NATS.to_owned(), &nats.events));
-    let unnamed = |patterns: &[String]| !patterns.iter().any(|pattern| pattern == name.as_str());
-    webhooks.chain(medusa).chain(nats).filter(|(_, patterns)| unnamed(patterns)).map(|(id, _)| id).collect()
+    let nats = nats.into_iter().map(|nats| (NATS.to_owned(), &nats.events));
+    let named = move |patterns: &[String]| patterns.iter().any(|pattern| pattern == name.as_str());
+    webhooks.chain(medusa).chain(nats).map(move |(id, patterns)| (id, named(patterns)))
+}
+
+/// The subscribers that would hear `name` without its secret.
+#[must_use]
+pub fn without_secret(settings: &TenantSettings, nats: Option<&Nats>, name: EventName) -> Vec<String> {
+    others(settings, nats, name).filter(|(_, named)| !named).map(|(id, _)| id).collect()
 }
 
 /// What an operator should mend: an event with a secret that nobody hears, or that the mailer and another both hear.
@@ -129,9 +134,7 @@ pub fn warnings(settings: &TenantSettings, nats: Option<&Nats>) -> Vec<String> {
     secret_bearing
         .filter_map(|name| {
             let mailer = subscribers(settings, nats, name).any(|id| id == MAILER);
-            let patterns = settings.webhooks.iter().map(|hook| &hook.events);
-            let patterns = patterns.chain(settings.medusa.iter().map(|medusa| &medusa.events)).chain(nats.iter().map(|nats| &nats.events));
-            let others = patterns.flatten().any(|pattern| pattern == name.as_str());
+            let others = others(settings, nats, name).any(|(_, named)| named);
             let what = match (mailer, others) {
                 (false, false) => "has no subscriber: nobody will send the customer anything",
                 (true, true) => "is heard by the mailer and by another: the customer may be written to twice",

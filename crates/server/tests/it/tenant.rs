@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use vestibule_engine::Engine;
 use vestibule_engine::error::Code;
 use vestibule_engine::model::tenant::{Algorithm, Secret, TenantSettings};
 use vestibule_engine::ops::{sweep::sweep, tenant};
 use vestibule_engine::ports::clock::Clock;
-use vestibule_engine::ports::rng::Rng;
 use vestibule_engine::testing::{Fault, execute, number};
-use vestibule_engine::{Engine, Surroundings};
 
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, publishable_key};
 use crate::support::client::{Shop, header};
@@ -47,11 +46,9 @@ async fn beside(app: &TestApp) -> std::sync::Arc<Engine> {
     beside_at(app, app.clock.clone()).await
 }
 
+/// A command, which declares no tenants.
 async fn beside_at(app: &TestApp, clock: Clock) -> std::sync::Arc<Engine> {
-    let mut config = app.config.clone();
-    config.tenants.clear();
-    let cost = vestibule_engine::crypto::password_hash::Cost { memory_kib: 64, passes: 1 };
-    Engine::open(config, Surroundings { clock, rng: Rng::os(), cost }).await.unwrap()
+    app.second(clock, |config| config.tenants.clear()).await
 }
 
 each_db! {

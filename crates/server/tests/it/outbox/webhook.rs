@@ -39,7 +39,7 @@ each_db! {
         // What the app knows of its shop is as old as this, because its clock stands still.
         let token = customer(&app.acme(), ADDRESS).await;
         let hook = sink.webhook("/hook", &["customer.deleted"]);
-        let other = app.second(app.clock.clone(), |acme| acme.webhooks = vec![hook]).await;
+        let other = app.second(app.clock.clone(), |config| config.tenants[0].webhooks = vec![hook]).await;
         let acme = ops::tenant::by_slug(&other, "acme").await.unwrap();
         assert!(ops::customer::delete(&other, &acme, claims(&token)["actor_id"].as_str().unwrap().parse().unwrap()).await.unwrap());
         app.engine.outbox.wake();

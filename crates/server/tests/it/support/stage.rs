@@ -37,14 +37,14 @@ impl TestApp {
     pub async fn ahead(&self, by: Duration) -> Ahead {
         let clock = Clock::frozen(Timestamp::from_micros(self.clock.now().micros()));
         clock.advance(by);
-        Ahead(self.second(clock, |_| {}).await)
+        Ahead(self.second(clock, |_| ()).await)
     }
 
     /// Another process on the same database, without a dispatcher, and with a configuration of its own.
-    pub async fn second(&self, clock: Clock, change: impl FnOnce(&mut TenantSettings)) -> Arc<Engine> {
+    pub async fn second(&self, clock: Clock, change: impl FnOnce(&mut Config)) -> Arc<Engine> {
         let surroundings = Surroundings { clock, rng: Rng::os(), cost: Cost { memory_kib: 64, passes: 1 } };
         let mut config = self.config.clone();
-        change(&mut config.tenants[0]);
+        change(&mut config);
         Engine::open(config, surroundings).await.unwrap()
     }
 
