@@ -152,7 +152,8 @@ fn the_settings_that_pages_show_exist() {
             if block.starts_with("[server]") {
                 fs::write(&file, block).unwrap();
                 let secret = ("VESTIBULE__TENANTS__0__WEBHOOKS__0__SECRET".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
-                let loaded = vestibule::config::load(&file, std::iter::once(secret)).map(|_| ());
+                let secrets = block.contains("[[tenants.webhooks]]").then_some(secret).into_iter();
+                let loaded = vestibule::config::load(&file, secrets).map(|_| ());
                 assert_eq!(loaded, Ok(()), "{path}:\n{block}");
                 continue;
             }
