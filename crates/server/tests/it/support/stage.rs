@@ -61,7 +61,9 @@ impl TestApp {
 
     /// Why sessions were ended, and how many each time, as the events tell it.
     pub async fn ends_told(&self) -> Vec<(String, u64)> {
-        let told = self.rows("SELECT data FROM events WHERE name = 'auth.session_ended' ORDER BY tenant_id, place").await;
+        // Their numbers are their order; the place of one without a number is only among those without.
+        self.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+        let told = self.rows("SELECT data FROM events WHERE name = 'auth.session_ended' ORDER BY tenant_id, number").await;
         let said = |data: String| serde_json::from_str::<serde_json::Value>(&data).unwrap();
         told.into_iter().map(said).map(|data| (data["reason"].as_str().unwrap().to_owned(), data["count"].as_u64().unwrap())).collect()
     }
