@@ -94,7 +94,7 @@ each_db! {
         let asked = json!({"identifier": ADDRESS, "metadata": {"locale": "de"}});
         acme.post("/auth/customer/emailpass/reset-password").json(&asked).send().await.expect_status(201);
         app.take_all_mail().await;
-        app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+        app.numbered().await;
         let named = app.rows("SELECT id FROM events WHERE name = 'auth.password_reset'").await;
         let event = format!("evt_{}", named[0]);
         let page = acme.get(&format!("{ROOM}?event={event}")).cookie(&cookie).send().await.expect_status(200);

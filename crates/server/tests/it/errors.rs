@@ -122,7 +122,7 @@ async fn prepare(app: &TestApp, cast: &Cast, before: Before) {
             keyed(app, cast, "in-flight", json!({"role": "admin"})).await;
         }
         Before::EventsSwept => {
-            app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+            app.numbered().await;
             assert!(execute(&app.engine, "UPDATE sequences SET swept = 3 WHERE last > 3").await.unwrap() > 0);
         }
         Before::HashingFails => app.engine.hasher.fail_next(),

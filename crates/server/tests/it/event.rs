@@ -13,12 +13,11 @@ use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, customer, ru
 use crate::support::client::{Answer, Shop, basic, claims};
 use crate::support::each_db;
 
-const UNNUMBERED: &str = "SELECT COUNT(*) FROM events WHERE number IS NULL";
 const DAY: Duration = Duration::from_hours(24);
 
 /// The data of all events of this name, in the order of their numbers.
 async fn told(app: &TestApp, name: &str) -> Vec<Value> {
-    app.until(UNNUMBERED, &["0"]).await;
+    app.numbered().await;
     let page = Puller::of(app, "acme").await.pull(&format!("?limit=500&name={name}")).await.expect_status(200).json();
     page["events"].as_array().unwrap().iter().map(|event| event["data"].clone()).collect()
 }
@@ -47,7 +46,7 @@ impl Puller {
 
     /// The last number that was given.
     async fn last(&self, app: &TestApp) -> i64 {
-        app.until(UNNUMBERED, &["0"]).await;
+        app.numbered().await;
         self.pull("?limit=1").await.json()["last"].as_i64().unwrap()
     }
 
@@ -284,7 +283,7 @@ each_db! {
         shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
         app.settle().await;
         app.next_mail(ADDRESS).await;
-        app.until(UNNUMBERED, &["0"]).await;
+        app.numbered().await;
         drop(token);
         let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let last = Puller::of(app, "acme").await.last(app).await;

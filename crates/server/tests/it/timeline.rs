@@ -50,7 +50,7 @@ each_db! {
         shop.complete_reset(&reset, NEW_PASSWORD).await.expect_status(200);
         app.settle().await;
         app.next_mail(ADDRESS).await;
-        app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+        app.numbered().await;
         let used = app.clock.now().to_string();
         let answer = ask(app, "acme", &id).await.expect_status(200);
         let steps = answer.json()["timeline"].as_array().unwrap().clone();

@@ -114,7 +114,6 @@ impl Cast {
 /// and a stranger here tries one at another's login.
 async fn rows(app: &TestApp) -> String {
     app.settle().await;
-    app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
     let all = app.database.everything().await.unwrap();
     let passing = |line: &&str| line.starts_with("store_state") || line.starts_with("sequences") || line.contains("| auth.sign_in_failed |");
     let mut lines: Vec<_> = all.lines().filter(|line| !passing(line)).collect();

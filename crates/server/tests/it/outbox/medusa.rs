@@ -130,7 +130,7 @@ each_db! {
         app.settle().await;
         let (id, first) = redis.jobs(QUEUE).await.remove(0);
         redis.ask::<i64>(&["DEL", &format!("{QUEUE}:prioritized"), &format!("{QUEUE}:{id}")]).await;
-        app.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+        app.numbered().await;
         let tenant = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         assert_eq!(ops::event::replay(&app.engine, &tenant, "medusa", 1, 100).await.unwrap(), 1);
         app.settle().await;

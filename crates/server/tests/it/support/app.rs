@@ -121,11 +121,11 @@ impl TestApp {
         self.shop("globex")
     }
 
-    /// Waits until every job and delivery that is due is done.
+    /// Waits until every job and delivery that is due is done and every event has its number: then the server writes nothing by itself.
     pub async fn settle(&self) {
         for _ in 0..2_000 {
             if self.engine.ready().await.unwrap() == 0 {
-                return;
+                return self.numbered().await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

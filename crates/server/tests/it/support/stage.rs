@@ -59,10 +59,16 @@ impl TestApp {
         self.database.rows(sql).await.unwrap().into_iter().map(|row| row.join(" ")).collect()
     }
 
+    /// Waits until every event has its number.
+    #[track_caller]
+    pub fn numbered(&self) -> impl Future<Output = ()> {
+        self.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"])
+    }
+
     /// Why sessions were ended, and how many each time, as the events tell it.
     pub async fn ends_told(&self) -> Vec<(String, u64)> {
         // Their numbers are their order; the place of one without a number is only among those without.
-        self.until("SELECT COUNT(*) FROM events WHERE number IS NULL", &["0"]).await;
+        self.numbered().await;
         let told = self.rows("SELECT data FROM events WHERE name = 'auth.session_ended' ORDER BY tenant_id, number").await;
         let said = |data: String| serde_json::from_str::<serde_json::Value>(&data).unwrap();
         told.into_iter().map(said).map(|data| (data["reason"].as_str().unwrap().to_owned(), data["count"].as_u64().unwrap())).collect()
