@@ -46,6 +46,10 @@ impl Target {
         if config.get_hosts().is_empty() && (encrypted || config.get_hostaddrs().is_empty()) {
             return Err(wrong(&"it names no host"));
         }
+        // The driver would dial the address, and in plain text: a folder is no name to look for in a certificate.
+        if encrypted && !config.get_hostaddrs().is_empty() && config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+            return Err(wrong(&"hostaddr and sslmode need a host that is a name, and no socket's folder"));
+        }
         // What reaches a socket's folder never leaves the machine, and is never encrypted.
         config.ssl_mode(if encrypted && named { SslMode::Require } else { SslMode::Disable });
         // The operator's own come last: of two for one setting the server takes the later.

@@ -204,6 +204,15 @@ fn what_the_driver_does_not_know_is_taken_out_and_all_else_is_left() {
     assert_eq!(odd.config.get_connect_timeout().map(std::time::Duration::as_secs), Some(7));
     assert_eq!(of("postgresql://h.example,127.0.0.1/v").plain_hosts(), ["h.example", "127.0.0.1"]);
     assert_eq!(of("postgres://h.example/v?hostaddr=192.0.2.1").plain_hosts(), ["192.0.2.1"]);
+    // A folder is no name to look for in a certificate: the driver would dial the address as if nothing had been asked for.
+    for url in ["postgres:///v?host=/run/pg&hostaddr=203.0.113.9", "postgres://db.example/v?host=/run/pg&hostaddr=192.0.2.1,203.0.113.9"] {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let refused = Target::parse(&format!("{url}&sslmode={mode}")).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(refused.contains("hostaddr"), "{url}, {mode}: {refused:?}");
+        }
+        assert!(!of(url).plain_hosts().is_empty());
+    }
+    assert!(of("postgres://db.example/v?hostaddr=192.0.2.1&sslmode=verify-full").plain_hosts().is_empty());
     // A socket's folder is never encrypted, and is on this machine.
     assert_eq!(of("postgres:///v?host=/run/postgresql&sslmode=verify-full").plain_hosts(), ["/run/postgresql"]);
 }
