@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use vestibule_engine::Engine;
 use vestibule_engine::model::event::Event;
@@ -75,16 +75,17 @@ struct Words {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("mail").args(["message", "event"]).required(true))]
 struct Preview {
     #[command(flatten)]
     of: OfTenant,
-    #[arg(long, value_parser = message, required_unless_present = "event")]
+    #[arg(long, value_parser = message)]
     message: Option<Message>,
     /// The language; without it the event's, then the tenant's.
     #[arg(long)]
     locale: Option<String>,
     /// A recorded event, `evt_…`, whose address and language are taken.
-    #[arg(long, conflicts_with = "message")]
+    #[arg(long)]
     event: Option<String>,
     #[command(flatten)]
     words: Words,

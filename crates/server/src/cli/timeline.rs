@@ -1,6 +1,6 @@
 //! `vestibule customer timeline`.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use vestibule_engine::model::ids::CustomerId;
 use vestibule_engine::ops::timeline;
 use vestibule_engine::provider::emailpass;
@@ -9,11 +9,12 @@ use super::{Failure, OfTenant, print_json};
 use crate::admin::timeline::shown;
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("whose").args(["email", "id"]).required(true))]
 pub struct Timeline {
     #[command(flatten)]
     of: OfTenant,
     /// The address that registered.
-    #[arg(long, required_unless_present = "id", conflicts_with = "id")]
+    #[arg(long)]
     email: Option<String>,
     /// `cus_…`
     #[arg(long)]

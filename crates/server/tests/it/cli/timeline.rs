@@ -22,6 +22,6 @@ async fn a_timeline_is_printed_for_an_address_and_for_a_customer() {
     assert_eq!(run(&["--email", "nobody@example.com"]).expect(0).stdout, "Unknown address: no customer's login has it, so nothing was sent.\n");
     run(&["--id", "cus_01K0000000000000000000000A"]).expect_words(1, &["has no customer"]);
     run(&["--id", "x"]).expect_words(2, &["`x` is no customer id"]);
-    run(&[]).expect_words(2, &["--email"]);
+    run(&[]).expect_words(2, &["<--email <EMAIL>|--id <ID>>"]);
     run(&["--id", &id, "--email", ADDRESS]).expect_words(2, &["cannot be used with"]);
 }
