@@ -29,6 +29,10 @@ const MOST_IN_A_ROW: u32 = 100;
 /// more would only keep what no limit needs.
 const REMEMBERED_S: i64 = 30 * DAY / MOST_IN_A_ROW as i64;
 
+/// Tries at the new password within the hour, at the client that has set it by a reset. A stranger who spends the budget of failures again and again would keep
+/// the owner out between the reset and the sign-in otherwise.
+const SIGN_INS_AFTER_RESET: u32 = 5;
+
 /// New idempotency keys of logins a day. Each keeps 32 KiB at most, so these are 8 MiB of one, and 3 GiB of all.
 const KEYS_PER_LOGIN: u32 = 256;
 const KEYS_PER_TENANT: u32 = 100_000;
@@ -54,6 +58,10 @@ pub enum Limit {
     CustomerUpdates,
     ResetsPerClient,
     ResetsPerIdentifier,
+    /// Resets beyond that, issued where no link of the address is good any more.
+    ResetsBeyond,
+    /// Sign-ins of a client that has just set the password by a reset, beyond the failures of others.
+    SignInsAfterReset,
     /// New idempotency keys per caller who was let in. Each takes a row for a day, so without a budget an account could fill the disk.
     KeysPerLogin,
     KeysPerTenant,
@@ -76,6 +84,8 @@ impl Limit {
             Self::CustomerUpdates => "customer_updates",
             Self::ResetsPerClient => "resets_per_client",
             Self::ResetsPerIdentifier => "resets_per_identifier",
+            Self::ResetsBeyond => "resets_beyond",
+            Self::SignInsAfterReset => "sign_ins_after_reset",
             Self::KeysPerLogin => "keys_per_login",
             Self::KeysPerTenant => "keys_per_tenant",
             Self::KeysPerClient => "keys_per_client",
@@ -96,6 +106,8 @@ impl Limit {
             Self::CustomerUpdates => (limits.customer_updates, HOUR, [HOUR; 2]),
             Self::ResetsPerClient => (limits.resets_per_client, HOUR, [HOUR; 2]),
             Self::ResetsPerIdentifier => (limits.resets_per_identifier, HOUR, [HOUR; 2]),
+            Self::ResetsBeyond => (1, 15 * MINUTE, [15 * MINUTE; 2]),
+            Self::SignInsAfterReset => (SIGN_INS_AFTER_RESET, HOUR, [HOUR; 2]),
             Self::KeysPerLogin => (KEYS_PER_LOGIN, DAY, [DAY; 2]),
             Self::KeysPerTenant => (KEYS_PER_TENANT, DAY, [DAY; 2]),
             Self::KeysPerClient => (KEYS_PER_CLIENT, HOUR, [HOUR; 2]),
@@ -136,7 +148,7 @@ pub fn ticket(engine: &Engine, tenant: &Tenant, limit: Limit, subject: &str) -> 
 
 /// What one client is: an IPv4 address, or the /64 of an IPv6 address, since a subscriber is given at least that many.
 #[must_use]
-pub fn client_subject(ip: IpAddr) -> String {
+fn client_subject(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => {
@@ -144,6 +156,37 @@ pub fn client_subject(ip: IpAddr) -> String {
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
+}
+
+/// How many times the budget of a client a whole /48 of IPv6 has. Whoever rents a server is often given one, and with it 65 536 clients: enough to spend what a
+/// shop has for all. Behind one may be a company, too.
+const NETWORK: i64 = 10;
+
+/// The tickets of a client: its own, and with IPv6 that of its /48.
+#[must_use]
+pub fn per_client(engine: &Engine, tenant: &Tenant, limit: Limit, client: IpAddr) -> Vec<Ticket> {
+    let mut tickets = vec![ticket(engine, tenant, limit, &client_subject(client))];
+    if let IpAddr::V6(v6) = client.to_canonical() {
+        let [a, b, c, ..] = v6.segments();
+        let mut network = ticket(engine, tenant, limit, &format!("{a:x}:{b:x}:{c:x}::/48"));
+        network.budget.most *= NETWORK;
+        tickets.push(network);
+    }
+    tickets
+}
+
+/// The same, and then that of all clients together.
+#[must_use]
+pub fn per_client_and_all(engine: &Engine, tenant: &Tenant, [own, all]: [Limit; 2], client: IpAddr) -> Vec<Ticket> {
+    let mut tickets = per_client(engine, tenant, own, client);
+    tickets.push(ticket(engine, tenant, all, ""));
+    tickets
+}
+
+/// What one login is, whether there is such a one or not.
+#[must_use]
+pub fn login_subject(key: &IdentityKey) -> String {
+    format!("{}\0{}", key.actor_type, key.entity_id)
 }
 
 /// Takes one try from each ticket, in order, until one is refused; the error says when to come back.
@@ -165,14 +208,18 @@ pub async fn take(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket]) -> Result<Op
 pub struct Failures {
     in_a_row: Ticket,
     in_window: Ticket,
+    /// What `client` has of its own after a reset.
+    after_reset: Option<Ticket>,
 }
 
 impl Failures {
+    /// `client` is who tries, or sets the password by a reset.
     #[must_use]
-    pub fn at(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Self {
-        let subject = format!("{}\0{}", key.actor_type, key.entity_id);
+    pub fn at(engine: &Engine, tenant: &Tenant, key: &IdentityKey, client: Option<IpAddr>) -> Self {
+        let subject = login_subject(key);
         let [in_a_row, in_window] = [Limit::FailedSignInsInARow, Limit::FailedSignIns].map(|limit| ticket(engine, tenant, limit, &subject));
-        Self { in_a_row, in_window }
+        let after_reset = client.map(|ip| ticket(engine, tenant, Limit::SignInsAfterReset, &format!("{subject}\0{}", client_subject(ip))));
+        Self { in_a_row, in_window, after_reset }
     }
 
     /// Takes one try. Commit after a refusal.
@@ -183,6 +230,11 @@ impl Failures {
         }
         let refusal = take(tx, tenant, std::slice::from_ref(&self.in_window)).await?;
         if refusal.is_some() {
+            if let Some(own) = &self.after_reset
+                && limit::spend_granted(tx, tenant.id, own.limit.name(), &own.subject, own.budget).await?
+            {
+                return Ok(None);
+            }
             // Nobody looks at this password, so it is no failure in the row.
             self.in_a_row.give_back_one(tx, tenant).await?;
         }
@@ -195,6 +247,14 @@ impl Failures {
             limit::clear(tx, tenant.id, ticket.limit.name(), &ticket.subject).await?;
         }
         Ok(())
+    }
+
+    /// Gives them back, too, and lets the client that has set a password by a reset sign in with it, whatever strangers spend meanwhile.
+    pub async fn give_back_after_reset(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
+        if let Some(own) = self.after_reset.as_ref().filter(|ticket| ticket.enabled) {
+            limit::grant(tx, tenant.id, own.limit.name(), &own.subject, own.budget).await?;
+        }
+        self.give_back(tx, tenant).await
     }
 
     /// What hashing came to. Where it failed, under load say, no password was judged, and the one try is given back: nobody is locked out by that.

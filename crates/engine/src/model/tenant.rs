@@ -250,7 +250,7 @@ pub struct Limits {
     pub customer_updates: u32,
     /// Reset requests per client address and hour. Default 60.
     pub resets_per_client: u32,
-    /// Resets issued per identifier and hour; more are answered alike and not issued. Default 5.
+    /// Resets issued per identifier and hour; more are answered alike, and one in 15 minutes is issued where no link is good. Default 5.
     pub resets_per_identifier: u32,
     /// Reset requests that wait to be issued, per shop. Default 10000.
     pub waiting_resets: u32,

@@ -10,7 +10,7 @@ use url::Url;
 use crate::Engine;
 use crate::crypto::sha256;
 use crate::error::{Error, Result};
-use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Limit, Ticket};
 use crate::model::identity::ActorType;
 use crate::model::ids::TenantId;
 use crate::model::provider::ProviderSettings;
@@ -88,7 +88,7 @@ pub async fn depart(
         browser: cookie.as_deref().map(|cookie| sha256(&[cookie.as_bytes()]).to_vec()),
         browser_required: required,
     };
-    let budgets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
+    let budgets = limits::per_client_and_all(engine, tenant, [Limit::SignInsPerClient, Limit::SignInsPerTenant], client.ip);
     let redirect_uri = away.redirect_uri.clone();
     note(engine, tenant, budgets, state.id(), name.to_owned(), away).await?;
     let secrets = state.secrets(engine, tenant.id);
@@ -102,7 +102,7 @@ fn provider<'t>(tenant: &'t Tenant, name: &str) -> Result<&'t ProviderSettings> 
 }
 
 /// Counts the try and stores that somebody is away, in one transaction.
-async fn note(engine: &Engine, tenant: &Arc<Tenant>, budgets: [Ticket; 2], id: [u8; 32], provider: String, away: Away) -> Result<()> {
+async fn note(engine: &Engine, tenant: &Arc<Tenant>, budgets: Vec<Ticket>, id: [u8; 32], provider: String, away: Away) -> Result<()> {
     let expires_at = engine.clock.now().after(AWAY);
     let input = Arc::new((tenant.clone(), budgets, provider, away));
     engine

@@ -7,6 +7,7 @@ use serde_json::Map;
 use crate::Engine;
 use crate::crypto::password_hash;
 use crate::error::{Error, Result};
+use crate::limits::Failures;
 use crate::model::customer::{Customer, Profile};
 use crate::model::email::Email;
 use crate::model::identity::{ActorType, Identity};
@@ -54,7 +55,7 @@ pub fn check_hash(hash: &str) -> Result<()> {
 /// # Errors
 /// What the database says; then none of them was imported.
 pub async fn import(engine: &Engine, tenant: &Arc<Tenant>, customers: Vec<Imported>) -> Result<Vec<Outcome>> {
-    let drafts: Vec<_> = customers.into_iter().map(|imported| draft(engine, imported)).collect();
+    let drafts: Vec<_> = customers.into_iter().map(|imported| draft(engine, tenant, imported)).collect();
     let input = Arc::new((tenant.clone(), drafts));
     engine
         .db
@@ -62,8 +63,8 @@ pub async fn import(engine: &Engine, tenant: &Arc<Tenant>, customers: Vec<Import
             let input = input.clone();
             Box::pin(async move {
                 let mut outcomes = Vec::new();
-                for (login, customer, email) in &input.1 {
-                    outcomes.push(import_tx(tx, &input.0, login, customer, email).await?);
+                for draft in &input.1 {
+                    outcomes.push(import_tx(tx, &input.0, draft).await?);
                 }
                 Ok(outcomes)
             })
@@ -71,7 +72,15 @@ pub async fn import(engine: &Engine, tenant: &Arc<Tenant>, customers: Vec<Import
         .await
 }
 
-fn draft(engine: &Engine, imported: Imported) -> (Identity, Customer, Email) {
+/// What was drawn before the transaction.
+struct Draft {
+    login: Identity,
+    customer: Customer,
+    email: Email,
+    failures: Failures,
+}
+
+fn draft(engine: &Engine, tenant: &Tenant, imported: Imported) -> Draft {
     let now = engine.clock.now();
     let Imported { id, login, email, password_hash, profile } = imported;
     let login = Identity {
@@ -87,10 +96,11 @@ fn draft(engine: &Engine, imported: Imported) -> (Identity, Customer, Email) {
     };
     let mut customer = Customer::with_account(id, &email, now);
     customer.apply(profile);
-    (login, customer, email)
+    let failures = Failures::at(engine, tenant, &login.key, None);
+    Draft { login, customer, email, failures }
 }
 
-async fn import_tx(tx: &mut Tx, tenant: &Tenant, login: &Identity, customer: &Customer, email: &Email) -> Result<Outcome> {
+async fn import_tx(tx: &mut Tx, tenant: &Tenant, Draft { login, customer, email, failures }: &Draft) -> Result<Outcome> {
     let actor = customer.id.bare();
     if !store::identity::insert(tx, tenant.id, login).await? {
         return Ok(match store::identity::by_key(tx, tenant.id, &login.key).await? {
@@ -100,6 +110,8 @@ async fn import_tx(tx: &mut Tx, tenant: &Tenant, login: &Identity, customer: &Cu
         });
     }
     if store::customer::insert(tx, tenant.id, customer, email.key()).await? {
+        // Strangers may have guessed at the address when nobody had it.
+        failures.give_back(tx, tenant).await?;
         return Ok(Outcome::Imported);
     }
     store::identity::remove(tx, tenant.id, login.id, &login.key.actor_type, &actor).await?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::Engine;
 use crate::crypto::keyring::MasterKey;
 use crate::error::{Code, Error, Result};
-use crate::limits::{self, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Limit, Ticket, ticket};
 use crate::model::hex;
 use crate::model::ids::{SessionId, TenantId};
 use crate::model::tenant::Tenant;
@@ -100,11 +100,10 @@ pub async fn claim(engine: &Engine, tenant: &Arc<Tenant>, request: &Request<'_>)
     if let Some(answer) = held.look(engine).await? {
         return Ok(Claimed::Before(answer));
     }
-    let (own, subject, all) = match request.caller {
-        Some(caller) => (Limit::KeysPerLogin, caller.to_owned(), Limit::KeysPerTenant),
-        None => (Limit::KeysPerClient, client_subject(request.client.ip), Limit::PublicKeysPerTenant),
+    let budgets = match request.caller {
+        Some(caller) => vec![ticket(engine, tenant, Limit::KeysPerLogin, caller), ticket(engine, tenant, Limit::KeysPerTenant, "")],
+        None => limits::per_client_and_all(engine, tenant, [Limit::KeysPerClient, Limit::PublicKeysPerTenant], request.client.ip),
     };
-    let budgets = [ticket(engine, tenant, own, &subject), ticket(engine, tenant, all, "")];
     let input = Arc::new((tenant.clone(), held.clone(), budgets));
     let claimed = engine
         .db

@@ -38,7 +38,7 @@ pub async fn change(
         return Err(Error::new(Code::NotAllowed, "This login has no password to change"));
     }
     registration::check_password(tenant, login.key.entity_id.split('@').next().unwrap_or_default(), secret)?;
-    let failures = Failures::at(engine, tenant, &login.key);
+    let failures = Failures::at(engine, tenant, &login.key, Some(client.ip));
     let mut login = sign_in::admit(engine, tenant, client, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
     // One that is too long can be nobody's.
     let too_long = current.len() > password::MAX_BYTES;

@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, Ticket, ticket};
 use crate::model::email::Email;
 use crate::model::event::{Event, EventName};
 use crate::model::identity::{ActorType, Identity, IdentityKey};
-use crate::model::ids::JobId;
+use crate::model::ids::{IdentityId, JobId};
 use crate::model::password;
 use crate::model::tenant::Tenant;
 use crate::model::time::Timestamp;
@@ -92,8 +92,8 @@ pub async fn request(
     receipt: &Receipt<()>,
 ) -> Result<()> {
     let key = emailpass::key(actor, email);
-    let per_client = ticket(engine, tenant, Limit::ResetsPerClient, &client_subject(client.ip));
-    let login = per_identifier(engine, tenant, &key).subject();
+    let per_client = limits::per_client(engine, tenant, Limit::ResetsPerClient, client.ip);
+    let login = budgets(engine, tenant, &key)[0].subject();
     let asked = Asked { actor_type: key.actor_type.to_string(), provider: key.provider, entity_id: key.entity_id, metadata };
     let payload = serde_json::to_string(&asked).map_err(|e| Error::unexpected(e.to_string()))?;
     let job = JobId(engine.rng.ulid(engine.clock.now()));
@@ -116,13 +116,15 @@ pub async fn request(
     Ok(())
 }
 
-fn per_identifier(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> Ticket {
-    ticket(engine, tenant, Limit::ResetsPerIdentifier, &format!("{}\0{}", key.actor_type, key.entity_id))
+/// Those of the identifier: the first, and what there is beyond it.
+fn budgets(engine: &Engine, tenant: &Tenant, key: &IdentityKey) -> [Ticket; 2] {
+    let subject = limits::login_subject(key);
+    [Limit::ResetsPerIdentifier, Limit::ResetsBeyond].map(|limit| ticket(engine, tenant, limit, &subject))
 }
 
 /// The inner result is a refusal: its counts are committed.
-async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &Ticket, job: JobId, payload: &str) -> Result<Result<()>> {
-    if let Some(refusal) = limits::take(tx, tenant, std::slice::from_ref(per_client)).await? {
+async fn request_tx(tx: &mut Tx, tenant: &Tenant, per_client: &[Ticket], job: JobId, payload: &str) -> Result<Result<()>> {
+    if let Some(refusal) = limits::take(tx, tenant, per_client).await? {
         return Ok(Err(refusal));
     }
     let most = i64::from(tenant.settings.limits.waiting_resets);
@@ -138,7 +140,7 @@ struct Draft {
     job: ClaimedJob,
     lease: String,
     key: IdentityKey,
-    per_identifier: Ticket,
+    budgets: [Ticket; 2],
     overtaken: bool,
     jti: String,
     expires_at: Timestamp,
@@ -161,8 +163,8 @@ fn draft(engine: &Engine, tenant: &Tenant, job: ClaimedJob, lease: &str) -> Resu
     let asked: Asked = serde_json::from_str(&job.payload).map_err(|e| Error::unexpected(format!("job {}: {e}", job.id)))?;
     let key =
         IdentityKey { actor_type: ActorType::new(asked.actor_type), provider: asked.provider, issuer: String::new(), entity_id: asked.entity_id };
-    let per_identifier = per_identifier(engine, tenant, &key);
-    let overtaken = engine.resets.is_overtaken(per_identifier.subject(), job.id, engine.clock.now());
+    let budgets = budgets(engine, tenant, &key);
+    let overtaken = engine.resets.is_overtaken(budgets[0].subject(), job.id, engine.clock.now());
     let jti = engine.rng.uuid();
     let data = Map::from_iter([
         ("entity_id".to_owned(), Value::String(key.entity_id.clone())),
@@ -171,7 +173,7 @@ fn draft(engine: &Engine, tenant: &Tenant, job: ClaimedJob, lease: &str) -> Resu
     ]);
     let planned = event::plan(engine, tenant, EventName::PasswordReset, data, Some(jti.clone()));
     let expires_at = expiry(engine, tenant);
-    Ok(Draft { clock: engine.clock.clone(), job, lease: lease.to_owned(), key, per_identifier, overtaken, jti, expires_at, planned })
+    Ok(Draft { clock: engine.clock.clone(), job, lease: lease.to_owned(), key, budgets, overtaken, jti, expires_at, planned })
 }
 
 /// When a reset that is issued now expires: in whole seconds, so that the row and the token do so in the same instant.
@@ -191,14 +193,21 @@ async fn issue_tx(tx: &mut Tx, tenant: &Arc<Tenant>, draft: &Draft) -> Result<()
     let now = draft.clock.now();
     let Some((identity, _)) = store::identity::claim_newest_reset(tx, tenant.id, &draft.key, draft.job.id, now).await? else { return Ok(()) };
     // Here and not at the request, whose caller must not learn of it, and so that no stranger's address takes a row.
-    if limits::take(tx, tenant, std::slice::from_ref(&draft.per_identifier)).await?.is_some() {
-        // The standing link stays good; the owner is not told, the staff is.
+    if !may_issue(tx, tenant, identity, &draft.budgets).await? {
+        // The owner is not told, the staff is.
         store::identity::refuse_reset(tx, tenant.id, identity).await?;
         return Ok(());
     }
     store::password_reset::void(tx, tenant.id, identity).await?;
     store::password_reset::insert(tx, tenant.id, &draft.jti, identity, draft.job.created_at, draft.expires_at).await?;
     event::append(tx, tenant, &draft.planned).await
+}
+
+/// Strangers who spend an address's budget must not keep from a link the owner whom their guesses have locked out: where none is good, there is more.
+async fn may_issue(tx: &mut Tx, tenant: &Tenant, identity: IdentityId, [per_identifier, beyond]: &[Ticket; 2]) -> Result<bool> {
+    Ok(limits::take(tx, tenant, std::slice::from_ref(per_identifier)).await?.is_none()
+        || (!store::password_reset::has_good(tx, tenant.id, identity).await?
+            && limits::take(tx, tenant, std::slice::from_ref(beyond)).await?.is_none()))
 }
 
 /// Issues the reset `jti`, of which `told` told, anew because its mail was held up: another token and another event take their places.
@@ -338,23 +347,24 @@ fn names(claims: &ResetClaims, key: &IdentityKey) -> bool {
     claims.entity_id == key.entity_id && claims.provider == key.provider && claims.actor_type == key.actor_type.as_str()
 }
 
+/// What is asked for with a reset token.
+pub struct NewPassword<'a> {
+    pub actor: &'a ActorType,
+    pub provider: &'a str,
+    pub token: &'a str,
+    /// `None`: the caller sent no string.
+    pub secret: Option<&'a str>,
+}
+
 /// Sets a new password with a reset token. Of any number of concurrent calls with one token exactly one succeeds.
-/// A refused password spends nothing. `secret` is `None` where the caller sent no string.
+/// A refused password spends nothing.
 ///
 /// # Errors
 /// `Unauthorized` `Invalid token` for any token that is not good for exactly this actor type and provider; `Unauthorized` `Unauthorized` without a password;
 /// `InvalidData` for a password that the rules refuse; `Busy`.
-pub async fn complete(
-    engine: &Arc<Engine>,
-    tenant: &Arc<Tenant>,
-    actor: &ActorType,
-    provider: &str,
-    token: &str,
-    secret: Option<&str>,
-    receipt: &Receipt<()>,
-) -> Result<()> {
-    let claims = tenant.keys.verify_reset(token, &tenant.slug, engine.clock.now()).ok_or_else(invalid_token)?;
-    if claims.actor_type != actor.as_str() || claims.provider != provider {
+pub async fn complete(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, new: &NewPassword<'_>, receipt: &Receipt<()>) -> Result<()> {
+    let claims = tenant.keys.verify_reset(new.token, &tenant.slug, engine.clock.now()).ok_or_else(invalid_token)?;
+    if claims.actor_type != new.actor.as_str() || claims.provider != new.provider {
         return Err(invalid_token());
     }
     // A plain read first, so that junk buys no hashing.
@@ -362,13 +372,13 @@ pub async fn complete(
     if row.used_at.is_some() || row.voided_at.is_some() || row.expires_at <= engine.clock.now() {
         return Err(invalid_token());
     }
-    let secret = secret.filter(|s| !s.is_empty()).ok_or_else(|| Error::unauthorized("Unauthorized"))?;
+    let secret = new.secret.filter(|s| !s.is_empty()).ok_or_else(|| Error::unauthorized("Unauthorized"))?;
     let local_part = identity.key.entity_id.split('@').next().unwrap_or_default();
     registration::check_password(tenant, local_part, secret)?;
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
     let planned = event::plan(engine, tenant, EventName::PasswordUpdated, updated_data(&identity), None);
     let ending = Ending::draw(engine, tenant, Reason::PasswordReset);
-    let failures = Failures::at(engine, tenant, &identity.key);
+    let failures = Failures::at(engine, tenant, &identity.key, Some(client.ip));
     let input = Arc::new((tenant.clone(), identity, claims.jti, hash, failures, (planned, ending), receipt.clone()));
     engine
         .db
@@ -418,7 +428,7 @@ async fn complete_tx(
         ending.tell(tx, tenant.id, login, ended).await?;
     }
     // Strangers' wrong guesses must not keep the owner out.
-    failures.give_back(tx, tenant).await?;
+    failures.give_back_after_reset(tx, tenant).await?;
     event::append(tx, tenant, planned).await
 }
 
@@ -427,71 +437,4 @@ fn invalid_token() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn job(millis: u64) -> JobId {
-        JobId(ulid::Ulid::from_parts(millis, 1))
-    }
-
-    #[test]
-    fn only_a_newer_request_overtakes_and_none_from_the_future() {
-        let (newest, login, now) = (Newest::default(), [1; 16], Timestamp::from_seconds(2));
-        newest.note(login, job(1_000));
-        newest.note(login, job(900));
-        assert!(newest.is_overtaken(login, job(998), now));
-        assert!(newest.is_overtaken(login, job(999), now), "however many are older");
-        assert!(!newest.is_overtaken([2; 16], job(999), now), "another login");
-        assert!(!newest.is_overtaken(login, job(1_000), now), "the newest itself");
-        assert!(!newest.is_overtaken(login, job(999), now), "and then it is forgotten");
-        newest.note(login, job(2_001));
-        assert!(!newest.is_overtaken(login, job(999), now), "a clock was ahead");
-    }
-
-    /// A worker's transaction begins, and the worker pauses. Meanwhile its owner asks again, and another worker issues that.
-    #[cfg(feature = "testing")]
-    async fn a_worker_that_wakes_in_its_transaction_issues_nothing_older(backend: crate::testing::Backend) {
-        let (engine, tenant, database) = crate::testing::one_shop(backend).await.unwrap();
-        let (email, acme) = (emailpass::address("ann@example.com").unwrap(), tenant.id);
-        let client = Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None };
-        let key = emailpass::key(&ActorType::customer(), &email);
-        let id = crate::model::ids::IdentityId(engine.rng.ulid(engine.clock.now()));
-        let ann = Arc::new(Identity::with_password(id, key.clone(), "ann@example.com", "hash".into(), engine.clock.now()));
-        request(&engine, &tenant, &client, &key.actor_type, &email, Map::new(), &Receipt::none()).await.unwrap();
-        let until = engine.clock.now().after(Duration::from_secs(30));
-        let claim = engine.db.write(move |tx| {
-            let ann = ann.clone();
-            Box::pin(async move {
-                assert!(store::identity::insert(tx, acme, &ann).await?);
-                store::job::claim(tx, acme, "lease", until, 1).await
-            })
-        });
-        let older = claim.await.unwrap().remove(0);
-        let input = Arc::new((engine.clone(), draft(&engine, &tenant, older, "lease").unwrap(), tenant));
-        let woken = engine.db.write(move |tx| {
-            let input = input.clone();
-            Box::pin(async move {
-                let (engine, draft, tenant) = &*input;
-                engine.clock.advance(Duration::from_secs(1));
-                let (now, newer) = (engine.clock.now(), JobId(engine.rng.ulid(engine.clock.now())));
-                let issued = store::identity::claim_newest_reset(tx, acme, &draft.key, newer, now).await?;
-                issue_tx(tx, tenant, draft).await.map(|()| issued.is_some())
-            })
-        });
-        assert!(woken.await.unwrap());
-        assert_eq!(crate::testing::number(&engine, "SELECT COUNT(*) FROM password_resets").await.unwrap(), 0);
-        database.remove().await.unwrap();
-    }
-
-    #[cfg(feature = "testing")]
-    #[tokio::test]
-    async fn f27_a_worker_that_wakes_in_its_transaction_issues_nothing_older_on_sqlite() {
-        a_worker_that_wakes_in_its_transaction_issues_nothing_older(crate::testing::Backend::Sqlite).await;
-    }
-
-    #[cfg(feature = "testing")]
-    #[tokio::test]
-    async fn f27_a_worker_that_wakes_in_its_transaction_issues_nothing_older_on_postgres() {
-        a_worker_that_wakes_in_its_transaction_issues_nothing_older(crate::testing::Backend::Postgres).await;
-    }
-}
+mod tests;

@@ -1,11 +1,12 @@
 //! Registering an address and a password.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Error, Result};
-use crate::limits::{self, Failures, Limit, Ticket, client_subject, ticket};
+use crate::limits::{self, Failures, Limit, Ticket};
 use crate::model::email::Email;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::ids::IdentityId;
@@ -33,11 +34,9 @@ pub async fn register(
 ) -> Result<String> {
     check_password(tenant, email.local_part(), secret)?;
     let key = emailpass::key(actor, email);
-    let failures = Failures::at(engine, tenant, &key);
-    let tickets = [
-        ticket(engine, tenant, Limit::RegistrationsPerClient, &client_subject(client.ip)),
-        ticket(engine, tenant, Limit::RegistrationsPerTenant, ""),
-    ];
+    let failures = Failures::at(engine, tenant, &key, Some(client.ip));
+    let tickets = limits::per_client_and_all(engine, tenant, [Limit::RegistrationsPerClient, Limit::RegistrationsPerTenant], client.ip);
+    let asked = Instant::now();
     let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let token = if let Some(identity) = existing {
@@ -47,7 +46,7 @@ pub async fn register(
         }
         if compared.verdict == Verdict::Wrong || identity.actor_id.is_some() {
             // As a refused sign-in: the time must not tell whose hash was imported.
-            sign_in::hold_back(engine, tenant, compared.began).await?;
+            sign_in::hold_back(engine, tenant, asked, compared.began).await?;
             return Err(taken());
         }
         resume(engine, tenant, identity, failures, new, receipt).await?
@@ -55,7 +54,7 @@ pub async fn register(
         let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
         let now = engine.clock.now();
         let identity = Identity::with_password(IdentityId(engine.rng.ulid(now)), key, email.as_written(), hash, now);
-        create(engine, tenant, identity, new.untold(), receipt).await?
+        create(engine, tenant, identity, failures, new.untold(), receipt).await?
     };
     engine.outbox.wake();
     token.ok_or_else(taken)
@@ -72,7 +71,7 @@ pub(crate) fn check_password(tenant: &Tenant, local_part: &str, secret: &str) ->
 }
 
 /// Counts the try and reads the login that has the address already, in one transaction.
-async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: [Ticket; 2], failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
+async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<Ticket>, failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
         return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
@@ -107,19 +106,22 @@ async fn create(
     engine: &Arc<Engine>,
     tenant: &Arc<Tenant>,
     identity: Identity,
+    failures: Failures,
     new: NewSession,
     receipt: &Receipt<String>,
 ) -> Result<Option<String>> {
-    let input = Arc::new((engine.clone(), tenant.clone(), identity, new, receipt.clone()));
+    let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, new, receipt.clone()));
     engine
         .db
         .write(move |tx| {
             let input = input.clone();
             Box::pin(async move {
-                let (engine, tenant, identity, new, receipt) = &*input;
+                let (engine, tenant, identity, failures, new, receipt) = &*input;
                 if !store::identity::insert(tx, tenant.id, identity).await? {
                     return Ok(None);
                 }
+                // Strangers may have guessed at the address when nobody had it.
+                failures.give_back(tx, tenant).await?;
                 session::begin(tx, tenant, new, identity).await?;
                 let token = session::token(engine, tenant, new, identity)?;
                 receipt.settle(tx, &token, Some(new.id())).await?;
@@ -178,7 +180,7 @@ mod tests {
             let client = Client { ip: Ipv4Addr::LOCALHOST.into(), user_agent: None };
             register(&engine, &tenant, &client, &actor, &email, "an-Old-pass-8", &Receipt::none()).await.unwrap();
             let key = emailpass::key(&actor, &email);
-            let (tenant_id, failures) = (tenant.id, Failures::at(&engine, &tenant, &key));
+            let (tenant_id, failures) = (tenant.id, Failures::at(&engine, &tenant, &key, None));
             let verified = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
             let verified = verified.unwrap().unwrap();
             let resumes = async || {

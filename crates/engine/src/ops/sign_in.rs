@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Engine;
 use crate::crypto::password_hash::Verdict;
 use crate::error::{Error, Result};
-use crate::limits::{self, Failures, Limit, client_subject, ticket};
+use crate::limits::{self, Failures, Limit};
 use crate::model::email::Email;
 use crate::model::identity::{ActorType, Identity, IdentityKey};
 use crate::model::password;
@@ -17,9 +17,11 @@ use crate::ops::session::{self, NewSession};
 use crate::provider::emailpass;
 use crate::store::{self, Tx};
 
-/// When a sign-in is refused while the tenant holds imported hashes, counted from when the hashing began. Above what the dearest hash that can be imported costs
-/// (about 0.2 s) with room for a slower or a busy machine.
-pub const REFUSED_AFTER: Duration = Duration::from_secs(1);
+/// When a sign-in is refused while the tenant holds imported hashes, counted from when it was asked for.
+const REFUSED_AFTER: Duration = Duration::from_secs(1);
+/// The same where it waited for a thread for longer than the difference, counted from when the hashing began. Above what the dearest hash that can be imported
+/// costs (about 0.2 s) with room for a slower or a busy machine.
+const REFUSED_AFTER_HASHING: Duration = Duration::from_millis(900);
 
 /// Signs in; a token. An unknown address does the same work as a wrong password and gets the same answer.
 ///
@@ -35,7 +37,8 @@ pub async fn sign_in(
     receipt: &Receipt<String>,
 ) -> Result<String> {
     let key = emailpass::key(actor, email);
-    let failures = Failures::at(engine, tenant, &key);
+    let failures = Failures::at(engine, tenant, &key, Some(client.ip));
+    let asked = Instant::now();
     let mut login = admit(engine, tenant, client, failures.clone(), key).await?;
     // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
     for _ in 0..2 {
@@ -44,15 +47,21 @@ pub async fn sign_in(
                 engine.outbox.wake();
                 return Ok(token);
             }
+            Begun::Refused(began) => {
+                hold_back(engine, tenant, asked, began).await?;
+                return Err(refused());
+            }
             Begun::Changed(now) => login = now.map(|now| *now),
         }
     }
     Err(refused())
 }
 
-/// What came of a password that was right.
+/// What came of a password.
 enum Begun {
     Token(String),
+    /// It is wrong. The hashing began then.
+    Refused(Instant),
     /// The login has another password hash than the one that was verified, or is no more.
     Changed(Option<Box<Identity>>),
 }
@@ -75,8 +84,7 @@ async fn attempt(
     let Some(identity) = found.filter(|_| compared.verdict != Verdict::Wrong && !too_long) else {
         // Known or not, the same is done.
         engine.failed_sign_ins.note(tenant.id, known, engine.clock.now());
-        hold_back(engine, tenant, compared.began).await?;
-        return Err(refused());
+        return Ok(Begun::Refused(compared.began));
     };
     let upgraded = match compared.verdict {
         Verdict::RightButOutdated => {
@@ -95,12 +103,18 @@ pub(super) fn refused() -> Error {
 
 /// An imported hash takes longer than one of ours, and longer than the comparison for an address that nobody has. As long as there is one, every refusal comes at
 /// the same time, so that none of them can be told apart.
-pub(super) async fn hold_back(engine: &Engine, tenant: &Tenant, began: Instant) -> Result<()> {
+pub(super) async fn hold_back(engine: &Engine, tenant: &Tenant, asked: Instant, began: Instant) -> Result<()> {
     let tenant = tenant.id;
     if engine.db.read(move |reader| Box::pin(store::identity::holds_foreign_hash(reader, tenant))).await? {
-        engine.pause.until(began, REFUSED_AFTER).await;
+        engine.pause.until(refused_at(asked, began)).await;
     }
     Ok(())
+}
+
+/// What comes before the hashing takes longer for an address that somebody has, by microseconds, which a clock of milliseconds makes visible. So it counts from
+/// the question, unless a queue, which hides them, takes the most of the time.
+fn refused_at(asked: Instant, began: Instant) -> Instant {
+    (asked + REFUSED_AFTER).max(began + REFUSED_AFTER_HASHING)
 }
 
 /// Counts the try and reads the login, in one transaction.
@@ -109,7 +123,7 @@ pub(super) async fn admit(engine: &Engine, tenant: &Arc<Tenant>, client: &Client
         let tenant_id = tenant.id;
         return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
     }
-    let tickets = [ticket(engine, tenant, Limit::SignInsPerClient, &client_subject(client.ip)), ticket(engine, tenant, Limit::SignInsPerTenant, "")];
+    let tickets = limits::per_client_and_all(engine, tenant, [Limit::SignInsPerClient, Limit::SignInsPerTenant], client.ip);
     let input = Arc::new((tenant.clone(), tickets, failures, key));
     engine
         .db
@@ -169,4 +183,19 @@ async fn begin_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &
     }
     failures.give_back(tx, tenant).await?;
     session::begin(tx, tenant, new, verified).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_comes_at_one_time_whatever_was_done_before_the_hashing() {
+        let asked = Instant::now();
+        let after = |millis| refused_at(asked, asked + Duration::from_millis(millis)).duration_since(asked);
+        assert_eq!([after(0), after(3), after(100)], [REFUSED_AFTER; 3]);
+        // One that waited longer for a thread has the time of the dearest comparison nonetheless.
+        assert_eq!(after(101), Duration::from_millis(1_001));
+        assert_eq!(after(5_000), Duration::from_millis(5_900));
+    }
 }

@@ -26,7 +26,7 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
     let now = engine.clock.now();
     let (user, identity) = (UserId(engine.rng.ulid(now)), IdentityId(engine.rng.ulid(now)));
     let key = emailpass::key(&ActorType::new("user"), email);
-    let failures = Failures::at(engine, tenant, &key);
+    let failures = Failures::at(engine, tenant, &key, None);
     let login = Identity::with_password(identity, key, email.as_written(), hash, now);
     let input =
         Arc::new((tenant.clone(), New { user, email: email.clone(), login, ending: Ending::draw(engine, tenant, Reason::TakenOver) }, failures));
@@ -56,7 +56,11 @@ async fn create_tx(tx: &mut Tx, tenant: &Tenant, new: &New, failures: &Failures)
         return Err(taken());
     }
     if store::identity::insert(tx, tenant.id, login).await? {
-        return if store::identity::link(tx, tenant.id, login.id, &actor).await? { Ok(()) } else { Err(taken()) };
+        if !store::identity::link(tx, tenant.id, login.id, &actor).await? {
+            return Err(taken());
+        }
+        // Strangers may have guessed at the address when nobody had it.
+        return failures.give_back(tx, tenant).await;
     }
     // The update locks the login, so a sign-in with the stranger's password ends before it or fails after it.
     let adopted = store::identity::adopt(tx, tenant.id, login, &actor).await?.ok_or_else(taken)?;

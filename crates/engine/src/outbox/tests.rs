@@ -17,6 +17,7 @@ use crate::ops::account::{self, Page};
 use crate::ops::callback::{Answer, Browser};
 use crate::ops::delivery::Filter;
 use crate::ops::idempotency::Receipt;
+use crate::ops::password_reset::NewPassword;
 use crate::ops::session::{self, Caller, Which};
 use crate::ops::{self, Client};
 use crate::testing::{Backend, PausedWorker, TestDatabase, arrival, code_id, one_shop, reopened};
@@ -168,8 +169,8 @@ async fn whatever_touches_a_reset_or_is_sent_again_rings() {
     q.rings("a link that is issued anew", ops::password_reset::reissue(engine, shop, &jti, &told)).await;
     let jti = q.column("SELECT id FROM password_resets WHERE voided_at IS NULL").await.remove(0);
     let reset = ops::password_reset::deliverable(engine, shop, &jti).await.unwrap().ok().unwrap();
-    q.rings("a new password", ops::password_reset::complete(engine, shop, actor, "emailpass", &reset.token, Some("a-New-pass-9"), &Receipt::none()))
-        .await;
+    let new = NewPassword { actor, provider: "emailpass", token: &reset.token, secret: Some("a-New-pass-9") };
+    q.rings("a new password", ops::password_reset::complete(engine, shop, client, &new, &Receipt::none())).await;
     q.number().await;
     let last = ops::event::list(engine, shop, &ops::event::Wanted { after: None, after_id: None, names: Vec::new(), most: 1 }).await.unwrap().last;
     q.work().await;

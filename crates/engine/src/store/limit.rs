@@ -18,6 +18,9 @@ statements! {
         WHERE limits.resets_at <= $4 OR limits.spent < $6";
     RESETS_AT = "SELECT resets_at FROM limits WHERE tenant_id = $1 AND name = $2 AND subject = $3";
     CLEAR = "DELETE FROM limits WHERE tenant_id = $1 AND name = $2 AND subject = $3";
+    GRANT = "INSERT INTO limits (tenant_id, name, subject, spent, strikes, resets_at) VALUES ($1, $2, $3, 0, 0, $4 + CAST($5 AS BIGINT))
+        ON CONFLICT (tenant_id, name, subject) DO UPDATE SET spent = 0, resets_at = excluded.resets_at";
+    SPEND_GRANTED = "UPDATE limits SET spent = spent + 1 WHERE tenant_id = $1 AND name = $2 AND subject = $3 AND spent < $5 AND resets_at > $4";
     // The time is asked twice: a budget may have begun anew since the rows were chosen.
     SWEEP = "DELETE FROM limits WHERE (tenant_id, name, subject) IN (SELECT tenant_id, name, subject FROM limits
         WHERE tenant_id = $1 AND resets_at <= $2 LIMIT 500) AND resets_at <= $2";
@@ -63,6 +66,19 @@ pub async fn resets_at(reader: &mut Reader, tenant: TenantId, name: &str, subjec
 pub async fn clear(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8]) -> Result<()> {
     tx.exec(CLEAR, &[tenant.into(), name.into(), subject.into()]).await?;
     Ok(())
+}
+
+/// Grants a whole budget to a subject that has none without it; its window begins now.
+pub async fn grant(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8], budget: Budget) -> Result<()> {
+    let now = tx.now();
+    tx.exec(GRANT, &[tenant.into(), name.into(), subject.into(), now.into(), budget.window.into()]).await?;
+    Ok(())
+}
+
+/// Takes one try of what was granted. False: nothing was, or it is spent or over, and nothing was changed.
+pub async fn spend_granted(tx: &mut Tx, tenant: TenantId, name: &str, subject: &[u8], budget: Budget) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.exec(SPEND_GRANTED, &[tenant.into(), name.into(), subject.into(), now.into(), budget.most.into()]).await? == 1)
 }
 
 /// Gives one try of the running window back, with what it made the window longer.

@@ -11,6 +11,8 @@ statements! {
     INSERT = "INSERT INTO password_resets (tenant_id, id, identity_id, issued_at, expires_at, asked_at, reissues) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     REPLACE = "UPDATE password_resets SET voided_at = $3
         WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND reissues < $4 RETURNING identity_id, asked_at, reissues";
+    // The condition of the index `password_resets_live`, word for word.
+    GOOD = "SELECT id FROM password_resets WHERE tenant_id = $1 AND identity_id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at > $3";
     OPEN = "UPDATE password_resets SET opened_at = $3 WHERE tenant_id = $1 AND id = $2 AND opened_at IS NULL";
     FIND = "SELECT identity_id, issued_at, expires_at, used_at, voided_at, asked_at, opened_at FROM password_resets WHERE tenant_id = $1 AND id = $2";
     CONSUME = "UPDATE password_resets SET used_at = $3
@@ -56,6 +58,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, jti: &str, identity: Identity
     let now = tx.now();
     tx.exec(INSERT, &[tenant.into(), jti.into(), identity.into(), now.into(), expires_at.into(), asked_at.into(), 0_i64.into()]).await?;
     Ok(())
+}
+
+/// Whether the identity has a reset that is good now.
+pub async fn has_good(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<bool> {
+    let now = tx.now();
+    Ok(tx.one::<(String,)>(GOOD, &[tenant.into(), identity.into(), now.into()]).await?.is_some())
 }
 
 /// Voids the standing reset `jti`, expired or not, and puts `fresh` in its place. False: it is unknown, spent or voided, or the `most`th of its request;

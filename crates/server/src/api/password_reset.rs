@@ -8,6 +8,7 @@ use vestibule_engine::error::Error;
 use vestibule_engine::model::locale::is_locale;
 use vestibule_engine::ops;
 use vestibule_engine::ops::idempotency::Answer;
+use vestibule_engine::ops::password_reset::NewPassword;
 use vestibule_engine::provider::emailpass;
 
 use super::validate::Fields;
@@ -83,14 +84,16 @@ pub async fn update(
     State(app): State<App>,
     Body(body): Body,
     CurrentTenant(tenant): CurrentTenant,
+    Caller(client): Caller,
     gate: Gate,
     headers: HeaderMap,
     keyed: Keyed,
 ) -> Result<Response, ApiError> {
     let token = bearer(&headers).ok_or_else(|| Error::unauthorized("Invalid token"))?;
-    let password = body.get("password").and_then(Value::as_str);
+    let secret = body.get("password").and_then(Value::as_str);
+    let new = NewPassword { actor: &gate.actor, provider: &gate.provider, token, secret };
     let receipt = keyed.receipt(|(): &()| idempotency::json(&json!({ "success": true })));
-    ops::password_reset::complete(&app.engine, &tenant, &gate.actor, &gate.provider, token, password, &receipt).await?;
+    ops::password_reset::complete(&app.engine, &tenant, &client, &new, &receipt).await?;
     reply(&receipt, &())
 }
 

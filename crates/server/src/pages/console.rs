@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vestibule_engine::error::{Code, Error};
+use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::model::tenant::Tenant;
 use vestibule_engine::ops::console::{self, Member};
 use vestibule_engine::ops::session::{self, Which};
@@ -101,6 +102,8 @@ pub struct DoorPage<'a> {
     pub token: Option<&'a str>,
     pub address: &'a str,
     pub error: Option<&'a str>,
+    /// Whether the staff has passwords that can be reset.
+    pub resets: bool,
     /// Where the consoles of stores are, if there is a pattern.
     pub hosts: Option<String>,
 }
@@ -120,7 +123,7 @@ pub struct Link {
 pub async fn ask(State(app): State<App>, door: Door, link: Result<Query<Link>, QueryRejection>) -> Result<Response, ApiError> {
     let token = link.map(|Query(link)| link.token).unwrap_or_default();
     let token = Some(token.as_str()).filter(|token| app.engine.config.server.development && !token.is_empty());
-    shown(StatusCode::OK, &DoorPage { shop: Some(door.tenant.name()), token, ..DoorPage::default() })
+    shown(StatusCode::OK, &DoorPage { token, ..door.page() })
 }
 
 /// `POST /app/sign-in`.
@@ -152,6 +155,11 @@ pub async fn sign_out(State(app): State<App>, door: Door) -> Result<Response, Ap
 }
 
 impl Door {
+    fn page(&self) -> DoorPage<'_> {
+        let resets = self.tenant.allows(&ActorType::new("user"), emailpass::NAME);
+        DoorPage { shop: Some(self.tenant.name()), resets, ..DoorPage::default() }
+    }
+
     /// In, or why not, in words.
     fn answer(&self, given: Result<Given, Error>, address: &str) -> Result<Response, ApiError> {
         let refused = match given {
@@ -162,7 +170,7 @@ impl Door {
             Err(e) if matches!(e.code, Code::StorageFailed | Code::HashingFailed | Code::Unexpected) => return Err(e.into()),
             Err(e) => e,
         };
-        let door = DoorPage { shop: Some(self.tenant.name()), address, error: Some(&refused.message), ..DoorPage::default() };
+        let door = DoorPage { address, error: Some(&refused.message), ..self.page() };
         let mut response = shown(status(refused.code), &door)?;
         mark(&refused, &mut response);
         Ok(response)

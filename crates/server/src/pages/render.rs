@@ -80,6 +80,8 @@ pub struct ResetPage<'a> {
     pub shop: &'a str,
     /// What stands before `/account`: empty, or `/t/{slug}`.
     pub base: &'a str,
+    /// Whether it is a member of the staff, whose way leads back to the console.
+    pub staff: bool,
     /// Which of the views.
     pub state: ResetState,
     /// Goes into the hidden field of the password form, and nowhere else.
@@ -258,6 +260,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 fn source(name: &str) -> Option<&'static str> {
     match name {
+        "door.svg" => Some(include_str!("../../pages/door.svg")),
         "layout.html" => Some(include_str!("../../pages/layout.html")),
         "reset_password.html" => Some(include_str!("../../pages/reset_password.html")),
         "console_door.html" => Some(include_str!("../../pages/console_door.html")),
@@ -303,6 +306,7 @@ mod tests {
         ResetPage {
             shop: "Acme Outdoor",
             base: "/t/acme",
+            staff: false,
             state,
             token: Some("eyJ.tok.en"),
             error: None,
@@ -348,6 +352,16 @@ mod tests {
             assert_eq!(with_token.contains(r#"action="/t/acme/account/reset-password""#), sets, "{state:?}");
             assert_eq!(with_token.contains("eyJ.tok.en"), sets, "{state:?}: the token stands in the password form only");
             assert_eq!(without.contains(r#"name="address""#), asks || state == ResetState::Unavailable, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_staff_is_led_to_the_console_where_there_is_one() {
+        for state in STATES {
+            let at = |base, staff| reset_password(&ResetPage { base, staff, ..page(state) }).unwrap().replace("&#x2f;", "/");
+            assert!(at("", true).contains("/app/sign-in") && !at("", true).contains("https://shop.example"), "{state:?}");
+            assert!(!at("/t/acme", true).contains("/app/sign-in") && !at("/t/acme", true).contains("https://shop.example"), "{state:?}");
+            assert!(!at("", false).contains("/app/sign-in") && at("", false).contains("https://shop.example"), "{state:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use vestibule_engine::ops;
 
+use crate::app_sign_in::{self, STAFF};
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer, link_in, token_in};
 use crate::support::client::{Answer, Shop};
 use crate::support::each_db;
@@ -143,6 +144,62 @@ each_db! {
         let page = post(&app.acme(), &request, &[("address", ADDRESS)]).await.expect_status(429);
         assert_eq!(heading(&page), "Too many tries");
         assert_guarded(&page);
+    }
+
+    async fn a_member_of_the_staff_comes_back_by_the_pages_alone(app: TestApp) {
+        let acme = app.acme();
+        app_sign_in::member(app, "acme", STAFF).await;
+        customer(&acme, STAFF).await;
+        let door = acme.get("/app/sign-in").send().await.expect_status(200);
+        let ask = format!("{PAGE}?actor_type=user");
+        assert!(source(&door).contains(&format!("href=\"{ask}\">Forgot your password?</a>")));
+        let asked = acme.get(&ask).send().await.expect_status(200);
+        let carried = "<input type=\"hidden\" name=\"actor_type\" value=\"user\">";
+        assert!(asked.text.contains(carried) && asked.text.contains("/app/sign-in"));
+        assert!(!acme.get(PAGE).send().await.text.contains(carried));
+        let request = format!("{PAGE}/request");
+        let again = post(&acme, &request, &[("actor_type", "user"), ("address", "ann")]).await.expect_status(400);
+        assert!(again.text.contains(carried) && again.text.contains("Invalid email address"));
+        let sent = post(&acme, &request, &[("actor_type", "user"), ("address", STAFF)]).await.expect_status(200);
+        assert_same(&sent, &post(&acme, &request, &[("actor_type", "user"), ("address", "nobody@example.com")]).await);
+        app.settle().await;
+        let token = token_in(&app.next_mail(STAFF).await);
+        let form = acme.get(&with(&token)).send().await.expect_status(200);
+        assert!(form.text.contains("/app/sign-in"));
+        let refused = post(&acme, PAGE, &[("token", &token), ("password", "short")]).await.expect_status(400);
+        assert!(refused.text.contains("/app/sign-in") && refused.text.contains("at least 8"));
+        let done = post(&acme, PAGE, &[("token", &token), ("password", NEW_PASSWORD)]).await.expect_status(200);
+        assert!(done.text.contains("href=\"/app/sign-in\">Go to the console</a>"));
+        assert!(acme.get(&with(&token)).send().await.text.contains(carried), "who asks for another is of the staff yet");
+        assert!(post(&acme, PAGE, &[("token", &token), ("password", NEW_PASSWORD)]).await.text.contains(carried));
+        let entered = app_sign_in::post(&acme, "/app/sign-in", "", &[("address", STAFF), ("password", NEW_PASSWORD)]).await;
+        app_sign_in::assert_led_to(&entered, "/app/templates");
+        // The customer of that address is another.
+        acme.sign_in(STAFF, PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.take_all_mail().await;
+    }
+
+    async fn who_has_no_password_has_no_reset(app: TestApp) {
+        app_sign_in::member(app, "acme", STAFF).await;
+        let staff = [("actor_type", "user"), ("address", STAFF)];
+        let request = format!("{PAGE}/request");
+        post(&app.acme(), &request, &staff).await.expect_status(200);
+        app.settle().await;
+        let token = token_in(&app.next_mail(STAFF).await);
+        app.restart_acme(|acme| drop(acme.auth_methods.insert("user".into(), Vec::new()))).await;
+        let acme = app.acme();
+        assert!(!acme.get("/app/sign-in").send().await.expect_status(200).text.contains("Forgot"));
+        acme.get(&format!("{PAGE}?actor_type=user")).send().await.expect_status(404);
+        post(&acme, &request, &staff).await.expect_status(404);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM jobs").await, ["0"]);
+        assert_eq!(heading(&acme.get(&with(&token)).send().await.expect_status(200)), "This link does not work here");
+        let refused = post(&acme, PAGE, &[("token", &token), ("password", NEW_PASSWORD)]).await.expect_status(400);
+        assert_eq!(heading(&refused), "This link does not work here");
+        acme.get(PAGE).send().await.expect_status(200);
+        app.restart_acme(|acme| acme.auth_methods = [("customer".to_owned(), Vec::new())].into()).await;
+        app.acme().get(PAGE).send().await.expect_status(404);
+        post(&app.acme(), &request, &[("address", ADDRESS)]).await.expect_status(404);
     }
 
     async fn r55_a_refused_password_is_explained_and_the_link_stays_good(app: TestApp) {

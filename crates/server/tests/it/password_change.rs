@@ -4,7 +4,9 @@ use http::Method;
 use serde_json::{Value, json};
 use vestibule_engine::model::identity::ActorType;
 use vestibule_engine::ops;
+use vestibule_engine::ops::Client;
 use vestibule_engine::ops::idempotency::Receipt;
+use vestibule_engine::ops::password_reset::NewPassword;
 use vestibule_engine::provider::emailpass;
 use vestibule_engine::testing::execute;
 
@@ -183,11 +185,12 @@ each_db! {
         let token = customer(&shop, ADDRESS).await;
         let acme = ops::tenant::by_slug(&app.engine, "acme").await.unwrap();
         let reset = app.reset_token(&shop, ADDRESS).await;
-        let actor = ActorType::customer();
-        let none = Receipt::none();
+        let (actor, none) = (ActorType::customer(), Receipt::none());
+        let client = Client { ip: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: None };
+        let new = NewPassword { actor: &actor, provider: emailpass::NAME, token: &reset, secret: Some("another-New-pass-1") };
         let (change, complete) = (
             change(&shop, &token, PASSWORD, NEW_PASSWORD),
-            ops::password_reset::complete(&app.engine, &acme, &actor, emailpass::NAME, &reset, Some("another-New-pass-1"), &none),
+            ops::password_reset::complete(&app.engine, &acme, &client, &new, &none),
         );
         let (changed, completed) = tokio::join!(change, complete);
         let winner = if completed.is_ok() { "another-New-pass-1" } else { NEW_PASSWORD };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vestibule_engine::ops::sweep::sweep;
 use vestibule_engine::testing::execute;
 
+use crate::app_sign_in::member;
 use crate::support::app::{ADDRESS, NEW_PASSWORD, PASSWORD, TestApp, assert_same, customer};
 use crate::support::client::{Answer, Shop};
 use crate::support::each_db;
@@ -152,6 +153,54 @@ each_db! {
         app.next_mail(ADDRESS).await; // "your password was changed"
     }
 
+    async fn r33_strangers_who_go_on_guessing_keep_the_owner_from_nothing_after_a_reset(app: TestApp) {
+        room_for_many(app).await;
+        app.restart(|config| config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()]).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let from = async |ip: &str, address: &str, password: &str| {
+            let call = shop.post("/auth/customer/emailpass").json(&json!({"email": address, "password": password}));
+            call.header("x-forwarded-for", ip).send().await.status
+        };
+        let token = app.reset_token(&shop, ADDRESS).await;
+        let update = shop.post("/auth/customer/emailpass/update").bearer(&token).json(&json!({"password": NEW_PASSWORD}));
+        update.header("x-forwarded-for", "198.51.100.7").send().await.expect_status(200);
+        for n in 0..10 {
+            assert_eq!(from(&format!("203.0.113.{n}"), ADDRESS, WRONG).await, 401);
+        }
+        assert_eq!(from("203.0.113.99", ADDRESS, NEW_PASSWORD).await, 429, "a stranger's client");
+        assert_eq!(from("198.51.100.7", ADDRESS, NEW_PASSWORD).await, 200, "the client that has set the password");
+        // Of each five, whatever was spent before, and within the hour.
+        for n in 0..10 {
+            assert_eq!(from(&format!("203.0.113.{n}"), ADDRESS, WRONG).await, 401);
+        }
+        for _ in 0..4 {
+            assert_eq!(from("198.51.100.7", ADDRESS, WRONG).await, 401);
+        }
+        assert_eq!(from("198.51.100.7", ADDRESS, NEW_PASSWORD).await, 429);
+        // They count in the row, too.
+        assert_eq!(app.rows("SELECT spent FROM limits WHERE name = 'failed_sign_ins_in_a_row'").await, ["14"]);
+        app.settle().await;
+        app.next_mail(ADDRESS).await; // "your password was changed"
+    }
+
+    async fn r33_what_a_client_has_after_a_reset_is_over_after_an_hour(app: TestApp) {
+        room_for_many(app).await;
+        let shop = app.acme();
+        customer(&shop, ADDRESS).await;
+        let token = app.reset_token(&shop, ADDRESS).await;
+        shop.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await; // "your password was changed"
+        app.clock.advance(Duration::from_mins(59));
+        assert_eq!(guess(&shop, ADDRESS, 12).await, [401; 12]);
+        app.clock.advance(Duration::from_mins(1));
+        assert_eq!(guess(&shop, ADDRESS, 14).await, [429; 14]);
+        // Another address has nothing of it, nor has the staff's login of the same.
+        assert_eq!(guess(&shop, "bob@example.com", 11).await[10], 429);
+        assert_eq!(app.rows("SELECT COUNT(*) FROM limits WHERE name = 'sign_ins_after_reset'").await, ["1"]);
+    }
+
     async fn r34_a_client_has_60_sign_ins_a_minute_whatever_it_says_of_itself(app: TestApp) {
         let shop = app.acme();
         let from = async |shop: &Shop, n: usize| {
@@ -178,6 +227,28 @@ each_db! {
             statuses.push(call.header("x-forwarded-for", &format!("203.0.113.{n}")).send().await.status);
         }
         assert_eq!((statuses.iter().filter(|s| **s == 401).count(), statuses[10]), (10, 429));
+    }
+
+    async fn r37_a_network_of_ipv6_has_ten_times_what_a_client_has(app: TestApp) {
+        app.restart(|config| {
+            config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+            let limits = &mut config.tenants[0].limits;
+            (limits.registrations_per_client, limits.sign_ins_per_client, limits.resets_per_client) = (1, 1, 1);
+        })
+        .await;
+        let shop = app.acme();
+        for (path, granted) in [("/register", 200), ("", 401), ("/reset-password", 201)] {
+            let call = async |network: &str, n: usize| {
+                let address = format!("c{granted}-{n}@{network}.example");
+                let body = if path == "/reset-password" { json!({"identifier": address}) } else { json!({"email": address, "password": WRONG}) };
+                let call = shop.post(&format!("/auth/customer/emailpass{path}")).json(&body);
+                call.header("x-forwarded-for", &format!("2001:db8:{network}:{n:x}::1")).send().await.status
+            };
+            for n in 0..10 {
+                assert_eq!(call("1", n).await, granted, "{path}");
+            }
+            assert_eq!((call("1", 10).await, call("2", 0).await, call("2", 0).await), (429, granted, 429), "{path}");
+        }
     }
 
     async fn r37_a_shop_has_50_sign_ins_a_second(app: TestApp) {
@@ -279,6 +350,24 @@ each_db! {
             let refused = shop.sign_in(address, WRONG).await.expect_status(429);
             assert_eq!(seconds_to_wait(&refused), 100 * (SHARE - 7 * 3_600) + 1, "{address}");
         }
+    }
+
+    async fn guesses_at_an_address_that_nobody_has_lock_nobody_who_comes_later(app: TestApp) {
+        room_for_many(app).await;
+        let (shop, staff) = (app.acme(), "/auth/user/emailpass");
+        for _ in 0..10 {
+            assert_eq!(guess(&shop, UNKNOWN, 10).await, [401; 10]);
+            for _ in 0..10 {
+                shop.post(staff).json(&json!({"email": UNKNOWN, "password": WRONG})).send().await.expect_status(401);
+            }
+            app.clock.advance(Duration::from_hours(1));
+        }
+        shop.sign_in(UNKNOWN, WRONG).await.expect_status(429);
+        shop.post(staff).json(&json!({"email": UNKNOWN, "password": WRONG})).send().await.expect_status(429);
+        shop.register(UNKNOWN, PASSWORD).await.expect_status(200);
+        shop.sign_in(UNKNOWN, PASSWORD).await.expect_status(200);
+        member(app, "acme", UNKNOWN).await;
+        shop.post(staff).json(&json!({"email": UNKNOWN, "password": PASSWORD})).send().await.expect_status(200);
     }
 
     async fn a_refused_try_is_no_failure_in_a_row(app: TestApp) {

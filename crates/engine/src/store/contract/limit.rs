@@ -13,6 +13,7 @@ each_db! {
     a_window_that_was_not_used_up_forgives
     clearing_gives_the_whole_budget_back
     one_try_of_a_running_window_is_given_back
+    what_is_granted_is_spent_within_its_window
     each_try_is_remembered_for_its_share
     a_sweep_takes_windows_that_have_ended
 }
@@ -116,6 +117,28 @@ async fn one_try_of_a_running_window_is_given_back(f: &Fixture) {
     commit!(f, |tx| limit::give_back_one(tx, acme, "login", b"ann", BUDGET).await);
     assert_eq!(granted(f, MOST + 1).await, MOST);
     assert_eq!(remaining(f).await, MINUTE * 2);
+}
+
+async fn what_is_granted_is_spent_within_its_window(f: &Fixture) {
+    let (acme, other) = (f.acme, f.other);
+    let spend = async |tenant, name, subject: &'static [u8]| commit!(f, |tx| limit::spend_granted(tx, tenant, name, subject, BUDGET).await);
+    assert!(!spend(acme, "login", b"ann").await, "nothing was granted");
+    for _ in 0..2 {
+        commit!(f, |tx| limit::grant(tx, acme, "login", b"ann", BUDGET).await);
+        for _ in 0..MOST {
+            assert!(spend(acme, "login", b"ann").await);
+        }
+        assert!(!spend(acme, "login", b"ann").await);
+    }
+    commit!(f, |tx| limit::grant(tx, acme, "login", b"ann", BUDGET).await);
+    assert!(!spend(other, "login", b"ann").await && !spend(acme, "reset", b"ann").await && !spend(acme, "login", b"bob").await);
+    f.clock.advance(MINUTE.saturating_sub(SECOND));
+    assert!(spend(acme, "login", b"ann").await);
+    f.clock.advance(SECOND);
+    assert!(!spend(acme, "login", b"ann").await, "over");
+    commit!(f, |tx| limit::grant(tx, acme, "login", b"ann", BUDGET).await);
+    let won = f.race(move |tx| Box::pin(limit::spend_granted(tx, acme, "login", b"ann", BUDGET))).await;
+    assert_eq!(won.into_iter().filter(|won| *won).count(), usize::try_from(MOST).unwrap());
 }
 
 async fn each_try_is_remembered_for_its_share(f: &Fixture) {

@@ -12,6 +12,7 @@ each_db! {
     r51_a_voided_reset_cannot_be_spent
     voiding_leaves_the_spent_and_the_strangers_alone
     r51_a_login_has_at_most_one_live_reset
+    what_is_good_is_known
     a_sweep_takes_what_expired_before
     what_stands_is_issued_anew_so_often_and_nothing_else_is
     of_many_who_issue_anew_one_does
@@ -40,6 +41,25 @@ async fn r49_a_reset_is_spent_once(f: &Fixture) {
     assert_eq!(find(f, "one").await.used_at, Some(f.clock.now()));
     assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "one").await), None, "spent");
     assert!(look!(f, |r| password_reset::find(r, other, "one").await).is_none());
+}
+
+async fn what_is_good_is_known(f: &Fixture) {
+    let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
+    let good = async |tenant, who| commit!(f, |tx| password_reset::has_good(tx, tenant, who).await);
+    assert!(!good(acme, ann).await, "none");
+    issue(f, "one", ann).await;
+    assert!(good(acme, ann).await);
+    assert!(!good(other, ann).await && !good(acme, bob).await, "another's");
+    commit!(f, |tx| password_reset::void(tx, acme, ann).await);
+    assert!(!good(acme, ann).await, "voided");
+    issue(f, "two", ann).await;
+    assert_eq!(commit!(f, |tx| password_reset::consume(tx, acme, "two").await), Some(ann));
+    assert!(!good(acme, ann).await, "spent");
+    issue(f, "three", ann).await;
+    f.clock.advance(ALMOST);
+    assert!(good(acme, ann).await);
+    f.clock.advance(SECOND);
+    assert!(!good(acme, ann).await, "expired");
 }
 
 async fn r49_of_many_uses_one_wins(f: &Fixture) {

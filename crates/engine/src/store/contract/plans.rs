@@ -68,6 +68,7 @@ const PLANS: &[(&str, &str)] = &[
     ("job WAITING", "SCAN jobs jobs_due"),
     ("limit SWEEP", "SEARCH limits PRIMARY KEY (tenant_id=? AND name=? AND subject=?); SEARCH limits limits_by_end (tenant_id=? AND resets_at<?)"),
     ("password_reset VOID", "SEARCH password_resets password_resets_live (tenant_id=? AND identity_id=?)"),
+    ("password_reset GOOD", "SEARCH password_resets password_resets_live (tenant_id=? AND identity_id=?)"),
     (
         "password_reset SWEEP",
         "SEARCH password_resets PRIMARY KEY (tenant_id=? AND id=?); SEARCH password_resets password_resets_by_end (tenant_id=? AND expires_at<?)",

@@ -27,8 +27,39 @@ each_db! {
         acme.complete_reset(&last, NEW_PASSWORD).await.expect_status(200);
         app.settle().await;
         app.next_mail(ADDRESS).await;
+        // None is good any more: one beyond the budget.
+        app.reset_token(&acme, ADDRESS).await;
+        acme.request_reset(ADDRESS).await.expect_status(201);
+        app.settle().await;
+        assert!(app.unread().is_empty());
         // An hour later there is a new budget.
         app.advance(Duration::from_hours(1));
+        app.reset_token(&acme, ADDRESS).await;
+    }
+
+    async fn strangers_who_spend_the_identifiers_budget_keep_its_owner_from_no_link(app: TestApp) {
+        let acme = app.acme();
+        customer(&acme, ADDRESS).await;
+        for _ in 0..5 {
+            app.reset_token(&acme, ADDRESS).await;
+            app.advance(Duration::from_mins(1));
+        }
+        // 14 minutes after the last of them its link is good yet.
+        app.advance(Duration::from_mins(13));
+        acme.request_reset(ADDRESS).await.expect_status(201);
+        app.settle().await;
+        assert!(app.unread().is_empty());
+        app.advance(Duration::from_mins(1));
+        let token = app.reset_token(&acme, ADDRESS).await;
+        acme.complete_reset(&token, NEW_PASSWORD).await.expect_status(200);
+        app.settle().await;
+        app.next_mail(ADDRESS).await; // "your password was changed"
+        // None is good now, but that was this quarter's.
+        app.advance(Duration::from_mins(14));
+        acme.request_reset(ADDRESS).await.expect_status(201);
+        app.settle().await;
+        assert!(app.unread().is_empty());
+        app.advance(Duration::from_mins(1));
         app.reset_token(&acme, ADDRESS).await;
     }
 
