@@ -1,7 +1,8 @@
 //! The table of budgets, and `take`.
 //!
 //! A budget is taken before what it guards is read or written, in the transaction that goes on only if it was granted. It speaks of what was
-//! asked for, never of what exists, so a refusal tells nothing about an account. One exception: a registration takes the budgets of its client and
+//! asked for, never of what exists, so a refusal tells nothing about an account. Exceptions: a reset beyond its budget is issued where no link is good, which
+//! nobody but its owner is told; the client that has completed a reset has tries of its own; and a registration takes the budgets of its client and
 //! its shop, then looks whether the address is taken, and only then counts a try at that login's password; its answer tells as much anyway.
 
 use std::net::IpAddr;
@@ -32,6 +33,10 @@ const REMEMBERED_S: i64 = 30 * DAY / MOST_IN_A_ROW as i64;
 /// Tries at the new password within the hour, at the client that has set it by a reset. A stranger who spends the budget of failures again and again would keep
 /// the owner out between the reset and the sign-in otherwise.
 const SIGN_INS_AFTER_RESET: u32 = 5;
+
+/// How many times the budget of a client a whole /48 of IPv6 has. Whoever rents a server is often given one, and with it 65 536 clients: enough to spend what a
+/// shop has for all. Behind one may be a company, too.
+const CLIENTS_PER_NETWORK: i64 = 10;
 
 /// New idempotency keys of logins a day. Each keeps 32 KiB at most, so these are 8 MiB of one, and 3 GiB of all.
 const KEYS_PER_LOGIN: u32 = 256;
@@ -158,10 +163,6 @@ fn client_subject(ip: IpAddr) -> String {
     }
 }
 
-/// How many times the budget of a client a whole /48 of IPv6 has. Whoever rents a server is often given one, and with it 65 536 clients: enough to spend what a
-/// shop has for all. Behind one may be a company, too.
-const NETWORK: i64 = 10;
-
 /// The tickets of a client: its own, and with IPv6 that of its /48.
 #[must_use]
 pub fn per_client(engine: &Engine, tenant: &Tenant, limit: Limit, client: IpAddr) -> Vec<Ticket> {
@@ -169,7 +170,7 @@ pub fn per_client(engine: &Engine, tenant: &Tenant, limit: Limit, client: IpAddr
     if let IpAddr::V6(v6) = client.to_canonical() {
         let [a, b, c, ..] = v6.segments();
         let mut network = ticket(engine, tenant, limit, &format!("{a:x}:{b:x}:{c:x}::/48"));
-        network.budget.most *= NETWORK;
+        network.budget.most *= CLIENTS_PER_NETWORK;
         tickets.push(network);
     }
     tickets
@@ -210,6 +211,8 @@ pub struct Failures {
     in_window: Ticket,
     /// What `client` has of its own after a reset.
     after_reset: Option<Ticket>,
+    /// Whether the try was taken from that, and not from the window.
+    by_own: bool,
 }
 
 impl Failures {
@@ -219,26 +222,26 @@ impl Failures {
         let subject = login_subject(key);
         let [in_a_row, in_window] = [Limit::FailedSignInsInARow, Limit::FailedSignIns].map(|limit| ticket(engine, tenant, limit, &subject));
         let after_reset = client.map(|ip| ticket(engine, tenant, Limit::SignInsAfterReset, &format!("{subject}\0{}", client_subject(ip))));
-        Self { in_a_row, in_window, after_reset }
+        Self { in_a_row, in_window, after_reset, by_own: false }
     }
 
-    /// Takes one try. Commit after a refusal.
-    pub async fn take(&self, tx: &mut Tx, tenant: &Tenant) -> Result<Option<Error>> {
+    /// Takes one try; as what was taken. The inner result is a refusal: commit after it, too.
+    pub async fn take(&self, tx: &mut Tx, tenant: &Tenant) -> Result<Result<Self>> {
         // The longer wait first: a refusal must not promise less.
         if let Some(refusal) = take(tx, tenant, std::slice::from_ref(&self.in_a_row)).await? {
-            return Ok(Some(refusal));
+            return Ok(Err(refusal));
         }
-        let refusal = take(tx, tenant, std::slice::from_ref(&self.in_window)).await?;
-        if refusal.is_some() {
+        if let Some(refusal) = take(tx, tenant, std::slice::from_ref(&self.in_window)).await? {
             if let Some(own) = &self.after_reset
                 && limit::spend_granted(tx, tenant.id, own.limit.name(), &own.subject, own.budget).await?
             {
-                return Ok(None);
+                return Ok(Ok(Self { by_own: true, ..self.clone() }));
             }
             // Nobody looks at this password, so it is no failure in the row.
             self.in_a_row.give_back_one(tx, tenant).await?;
+            return Ok(Err(refusal));
         }
-        Ok(refusal)
+        Ok(Ok(self.clone()))
     }
 
     /// Gives the address its whole budgets back: the owner was here.
@@ -251,10 +254,11 @@ impl Failures {
 
     /// Gives them back, too, and lets the client that has set a password by a reset sign in with it, whatever strangers spend meanwhile.
     pub async fn give_back_after_reset(&self, tx: &mut Tx, tenant: &Tenant) -> Result<()> {
-        if let Some(own) = self.after_reset.as_ref().filter(|ticket| ticket.enabled) {
-            limit::grant(tx, tenant.id, own.limit.name(), &own.subject, own.budget).await?;
+        self.give_back(tx, tenant).await?;
+        match self.after_reset.as_ref().filter(|ticket| ticket.enabled) {
+            Some(own) => limit::grant(tx, tenant.id, own.limit.name(), &own.subject, own.budget).await,
+            None => Ok(()),
         }
-        self.give_back(tx, tenant).await
     }
 
     /// What hashing came to. Where it failed, under load say, no password was judged, and the one try is given back: nobody is locked out by that.
@@ -266,8 +270,10 @@ impl Failures {
                 .write(move |tx| {
                     let input = input.clone();
                     Box::pin(async move {
-                        input.1.in_a_row.give_back_one(tx, &input.0).await?;
-                        input.1.in_window.give_back_one(tx, &input.0).await
+                        let (tenant, taken) = &*input;
+                        taken.in_a_row.give_back_one(tx, tenant).await?;
+                        let paid = taken.after_reset.as_ref().filter(|_| taken.by_own).unwrap_or(&taken.in_window);
+                        paid.give_back_one(tx, tenant).await
                     })
                 })
                 .await?;

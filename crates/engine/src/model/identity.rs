@@ -22,6 +22,17 @@ impl ActorType {
         Self("customer".into())
     }
 
+    /// A shop's staff.
+    #[must_use]
+    pub fn user() -> Self {
+        Self("user".into())
+    }
+
+    #[must_use]
+    pub fn is_user(&self) -> bool {
+        self.0 == "user"
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -53,7 +53,7 @@ async fn of_staff(engine: &Engine, tenant: &Tenant, caller: Caller) -> Result<Op
 /// # Errors
 /// As `sign_in::sign_in`; a login that is not of the staff is refused as a wrong password is. `NotAllowed` where the shop's staff has other ways in.
 pub async fn sign_in(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, email: &Email, secret: &str, shown: Option<&str>) -> Result<Given> {
-    let actor = ActorType::new("user");
+    let actor = ActorType::user();
     if !tenant.allows(&actor, emailpass::NAME) {
         return Err(Error::new(Code::NotAllowed, "The staff of this store does not sign in with a password"));
     }
@@ -85,7 +85,7 @@ pub async fn offer(engine: &Engine, tenant: &Arc<Tenant>, email: &Email) -> Resu
         return Err(Error::unexpected("a link to the console outside development"));
     }
     let [password, secret] = [engine.rng.bytes::<32>(), engine.rng.bytes()].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-    let (tenant_id, key) = (tenant.id, emailpass::key(&ActorType::new("user"), email));
+    let (tenant_id, key) = (tenant.id, emailpass::key(&ActorType::user(), email));
     let known = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await?;
     if known.is_none_or(|login| login.actor_id.is_none()) {
         user::create(engine, tenant, email, &password).await?;
@@ -109,7 +109,7 @@ pub async fn redeem(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client,
 
 /// Begins a session of the member who has the address; its token.
 async fn without_password(engine: &Arc<Engine>, tenant: &Arc<Tenant>, client: &Client, email: &Email) -> Result<Option<String>> {
-    let key = emailpass::key(&ActorType::new("user"), email);
+    let key = emailpass::key(&ActorType::user(), email);
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let input = Arc::new((engine.clone(), tenant.clone(), key, new));
     let token = engine

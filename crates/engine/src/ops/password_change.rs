@@ -39,7 +39,8 @@ pub async fn change(
     }
     registration::check_password(tenant, login.key.entity_id.split('@').next().unwrap_or_default(), secret)?;
     let failures = Failures::at(engine, tenant, &login.key, Some(client.ip));
-    let mut login = sign_in::admit(engine, tenant, client, failures.clone(), login.key).await?.filter(|login| login.id == id).ok_or_else(wrong)?;
+    let (login, failures) = sign_in::admit(engine, tenant, client, failures, login.key).await?;
+    let mut login = login.filter(|login| login.id == id).ok_or_else(wrong)?;
     // One that is too long can be nobody's.
     let too_long = current.len() > password::MAX_BYTES;
     let candidate = if too_long { "" } else { current };

@@ -37,7 +37,7 @@ pub async fn register(
     let failures = Failures::at(engine, tenant, &key, Some(client.ip));
     let tickets = limits::per_client_and_all(engine, tenant, [Limit::RegistrationsPerClient, Limit::RegistrationsPerTenant], client.ip);
     let asked = Instant::now();
-    let existing = admit(engine, tenant, tickets, failures.clone(), key.clone()).await?;
+    let (existing, failures) = admit(engine, tenant, tickets, failures, key.clone()).await?;
     let new = session::draw(engine, tenant, client.user_agent.as_deref());
     let token = if let Some(identity) = existing {
         let compared = failures.judged(engine, tenant, engine.hasher.compare(secret, identity.password_hash.as_deref()).await).await?;
@@ -70,11 +70,18 @@ pub(crate) fn check_password(tenant: &Tenant, local_part: &str, secret: &str) ->
     password::check(secret, tenant.settings.passwords.min_length, &context).map_err(|refused| Error::invalid(refused.to_string()))
 }
 
-/// Counts the try and reads the login that has the address already, in one transaction.
-async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<Ticket>, failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
+/// Counts the try and reads the login that has the address already, in one transaction; with the try as it was taken.
+async fn admit(
+    engine: &Engine,
+    tenant: &Arc<Tenant>,
+    tickets: Vec<Ticket>,
+    failures: Failures,
+    key: IdentityKey,
+) -> Result<(Option<Identity>, Failures)> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
-        return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
+        let login = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await?;
+        return Ok((login, failures));
     }
     let input = Arc::new((tenant.clone(), tickets, failures, key));
     engine
@@ -87,18 +94,21 @@ async fn admit(engine: &Engine, tenant: &Arc<Tenant>, tickets: Vec<Ticket>, fail
 }
 
 /// The inner result is a refusal: what was counted must be committed.
-async fn admit_tx(tx: &mut Tx, tenant: &Tenant, tickets: &[Ticket], failures: &Failures, key: &IdentityKey) -> Result<Result<Option<Identity>>> {
+async fn admit_tx(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    tickets: &[Ticket],
+    failures: &Failures,
+    key: &IdentityKey,
+) -> Result<Result<(Option<Identity>, Failures)>> {
     if let Some(refusal) = limits::take(tx, tenant, tickets).await? {
         return Ok(Err(refusal));
     }
-    let existing = store::identity::by_key(tx, tenant.id, key).await?;
-    // A try at a taken address is a try at its password.
-    if existing.is_some()
-        && let Some(refusal) = failures.take(tx, tenant).await?
-    {
-        return Ok(Err(refusal));
+    match store::identity::by_key(tx, tenant.id, key).await? {
+        // A try at a taken address is a try at its password.
+        Some(taken) => Ok(failures.take(tx, tenant).await?.map(|failures| (Some(taken), failures))),
+        None => Ok(Ok((None, failures.clone()))),
     }
-    Ok(Ok(existing))
 }
 
 /// `None`: somebody else registered the address a moment ago.

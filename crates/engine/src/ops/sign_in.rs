@@ -39,7 +39,7 @@ pub async fn sign_in(
     let key = emailpass::key(actor, email);
     let failures = Failures::at(engine, tenant, &key, Some(client.ip));
     let asked = Instant::now();
-    let mut login = admit(engine, tenant, client, failures.clone(), key).await?;
+    let (mut login, failures) = admit(engine, tenant, client, failures, key).await?;
     // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
     for _ in 0..2 {
         match attempt(engine, tenant, client, login, secret, &failures, receipt).await? {
@@ -112,16 +112,23 @@ pub(super) async fn hold_back(engine: &Engine, tenant: &Tenant, asked: Instant, 
 }
 
 /// What comes before the hashing takes longer for an address that somebody has, by microseconds, which a clock of milliseconds makes visible. So it counts from
-/// the question, unless a queue, which hides them, takes the most of the time.
+/// the question, unless a queue or a slow disk, which hide them, take the most of the time.
 fn refused_at(asked: Instant, began: Instant) -> Instant {
     (asked + REFUSED_AFTER).max(began + REFUSED_AFTER_HASHING)
 }
 
-/// Counts the try and reads the login, in one transaction.
-pub(super) async fn admit(engine: &Engine, tenant: &Arc<Tenant>, client: &Client, failures: Failures, key: IdentityKey) -> Result<Option<Identity>> {
+/// Counts the try and reads the login, in one transaction; with the try as it was taken.
+pub(super) async fn admit(
+    engine: &Engine,
+    tenant: &Arc<Tenant>,
+    client: &Client,
+    failures: Failures,
+    key: IdentityKey,
+) -> Result<(Option<Identity>, Failures)> {
     if !tenant.settings.limits.enabled {
         let tenant_id = tenant.id;
-        return engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await;
+        let login = engine.db.read(move |reader| Box::pin(async move { store::identity::by_key(reader, tenant_id, &key).await })).await?;
+        return Ok((login, failures));
     }
     let tickets = limits::per_client_and_all(engine, tenant, [Limit::SignInsPerClient, Limit::SignInsPerTenant], client.ip);
     let input = Arc::new((tenant.clone(), tickets, failures, key));
@@ -136,10 +143,10 @@ pub(super) async fn admit(engine: &Engine, tenant: &Arc<Tenant>, client: &Client
                     return Ok(Err(refusal));
                 }
                 // Last: what the client's or the shop's budget refuses is no failure of the owner.
-                if let Some(refusal) = failures.take(tx, tenant).await? {
-                    return Ok(Err(refusal));
+                match failures.take(tx, tenant).await? {
+                    Ok(taken) => Ok(Ok((store::identity::by_key(tx, tenant.id, key).await?, taken))),
+                    Err(refusal) => Ok(Err(refusal)),
                 }
-                Ok(Ok(store::identity::by_key(tx, tenant.id, key).await?))
             })
         })
         .await?

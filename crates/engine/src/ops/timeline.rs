@@ -219,7 +219,7 @@ fn sentence(setting: &Setting, known: bool, refused_at: Option<Timestamp>, newes
         return "Unknown address: no customer's login has it, so nothing was sent.".into();
     }
     if let Some(at) = refused_at.filter(|at| newest.is_none_or(|issued| issued.at < *at)) {
-        return format!("Over the limit: at {at} the address had asked for too many links, so no new one was sent. The newest before it is below.");
+        return format!("Over the limit: at {at} the address had asked for too many links, so no new one was sent.");
     }
     let Some(issued) = newest else { return "No link was issued: nobody asked for one lately, or a request still waits to be issued.".into() };
     if issued.told.is_empty() && setting.now.since(issued.at) >= DELIVERIES_KEPT {

@@ -25,7 +25,7 @@ pub async fn create(engine: &Engine, tenant: &Arc<Tenant>, email: &Email, secret
     let hash = engine.hasher.hash(password::normalise(secret), engine.rng.bytes()).await?;
     let now = engine.clock.now();
     let (user, identity) = (UserId(engine.rng.ulid(now)), IdentityId(engine.rng.ulid(now)));
-    let key = emailpass::key(&ActorType::new("user"), email);
+    let key = emailpass::key(&ActorType::user(), email);
     let failures = Failures::at(engine, tenant, &key, None);
     let login = Identity::with_password(identity, key, email.as_written(), hash, now);
     let input =

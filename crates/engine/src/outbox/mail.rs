@@ -130,7 +130,7 @@ async fn letter(
         Err(attempt) => return Ok(Err(attempt)),
     };
     let wanted = languages(engine, tenant, event, &reset.actor, reset.actor_id.as_deref()).await?;
-    let hosted = reset.actor.as_str() == "user";
+    let hosted = reset.actor.is_user();
     let minutes = reset.expires_at.since(engine.clock.now()).as_secs().div_ceil(60);
     let url = reset_url(engine, tenant, &reset.token, hosted, wanted.first().map_or("en", String::as_str));
     Ok(Ok(Letter { context: MailContext { shop, address: reset.address, url: Some(url), minutes: Some(minutes) }, wanted }))

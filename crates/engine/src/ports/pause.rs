@@ -9,7 +9,7 @@ use super::clock::Clock;
 #[derive(Debug, Clone)]
 pub enum Pause {
     Real,
-    /// Not at all: a test looks at what would have been waited for, and since when.
+    /// Not at all: a test looks at until when it would have been waited.
     Noted(Arc<Mutex<Vec<Instant>>>),
 }
 

@@ -61,9 +61,9 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, jti: &str, identity: Identity
 }
 
 /// Whether the identity has a reset that is good now.
-pub async fn has_good(tx: &mut Tx, tenant: TenantId, identity: IdentityId) -> Result<bool> {
-    let now = tx.now();
-    Ok(tx.one::<(String,)>(GOOD, &[tenant.into(), identity.into(), now.into()]).await?.is_some())
+pub async fn has_good(reader: &mut Reader, tenant: TenantId, identity: IdentityId) -> Result<bool> {
+    let now = reader.now();
+    Ok(reader.one::<(String,)>(GOOD, &[tenant.into(), identity.into(), now.into()]).await?.is_some())
 }
 
 /// Voids the standing reset `jti`, expired or not, and puts `fresh` in its place. False: it is unknown, spent or voided, or the `most`th of its request;

@@ -156,7 +156,7 @@ pub async fn sign_out(State(app): State<App>, door: Door) -> Result<Response, Ap
 
 impl Door {
     fn page(&self) -> DoorPage<'_> {
-        let resets = self.tenant.allows(&ActorType::new("user"), emailpass::NAME);
+        let resets = self.tenant.allows(&ActorType::user(), emailpass::NAME);
         DoorPage { shop: Some(self.tenant.name()), resets, ..DoorPage::default() }
     }
 

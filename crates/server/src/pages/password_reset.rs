@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::ActorType;
-use vestibule_engine::model::token::ResetClaims;
 use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ops::password_reset::{self, LinkState, NewPassword};
 use vestibule_engine::provider::emailpass;
@@ -20,7 +19,7 @@ use crate::extract::App;
 use crate::extract::body::Body;
 use crate::extract::client::Caller;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Link {
     #[serde(default)]
     token: String,
@@ -28,79 +27,74 @@ pub struct Link {
     actor_type: String,
 }
 
-/// Whose password it is: one of the staff's, or a customer's.
-#[derive(Clone, Copy)]
-struct Staff(bool);
-
-impl Staff {
-    fn named(actor_type: &str) -> Self {
-        Self(actor_type == "user")
-    }
-
-    fn actor(self) -> ActorType {
-        if self.0 { ActorType::new("user") } else { ActorType::customer() }
-    }
+/// Whose password a link of this shop is for: nothing else is known of it yet. Without such a link it is a customer's.
+fn actor_of(shop: &PageTenant, token: &str) -> ActorType {
+    let claims = shop.tenant.keys.read_reset(token, &shop.tenant.slug);
+    claims.map_or_else(ActorType::customer, |claims| ActorType::new(claims.actor_type))
 }
 
-/// What a link says that is of this shop, unless the shop lets nobody of that actor type have a password. Nothing else is known of it yet.
-fn claims_of(shop: &PageTenant, token: &str) -> Option<ResetClaims> {
-    let claims = shop.tenant.keys.read_reset(token, &shop.tenant.slug)?;
-    shop.tenant.allows(&ActorType::new(&claims.actor_type), &claims.provider).then_some(claims)
+/// The same as a form or a link carries it on that asks for an address.
+fn actor_named(name: &str) -> ActorType {
+    if name.is_empty() { ActorType::customer() } else { ActorType::new(name) }
+}
+
+fn has_passwords(shop: &PageTenant, actor: &ActorType) -> Result<(), Error> {
+    if shop.tenant.allows(actor, emailpass::NAME) {
+        return Ok(());
+    }
+    Err(Error::new(Code::NotFound, "There is no such page at this host"))
 }
 
 /// `GET /account/reset-password?token=…`; without a token it asks for an address, with `actor_type=user` for that of a member of the staff.
 pub async fn show(State(app): State<App>, shop: PageTenant, link: Result<Query<Link>, QueryRejection>) -> Result<Response, ApiError> {
     // Two tokens, say, are no link of ours.
-    let Ok(Query(link)) = link else { return shown(&shop, Staff(false), StatusCode::BAD_REQUEST, ResetState::Foreign, None, None) };
-    if link.token.is_empty() {
-        let staff = Staff::named(&link.actor_type);
-        has_passwords(&shop, staff)?;
-        return shown(&shop, staff, StatusCode::OK, ResetState::Ask, None, None);
+    let is_readable = link.is_ok();
+    let Link { token, actor_type } = link.map(|Query(link)| link).unwrap_or_default();
+    let actor = if token.is_empty() { actor_named(&actor_type) } else { actor_of(&shop, &token) };
+    has_passwords(&shop, &actor)?;
+    if !is_readable {
+        return shown(&shop, &actor, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
     }
-    let Some(claims) = claims_of(&shop, &link.token) else { return shown(&shop, Staff(false), StatusCode::OK, ResetState::Foreign, None, None) };
-    let state = state_of(&password_reset::inspect(&app.engine, &shop.tenant, &link.token).await);
-    shown(&shop, Staff::named(&claims.actor_type), StatusCode::OK, state, Some(&link.token), None)
-}
-
-fn has_passwords(shop: &PageTenant, staff: Staff) -> Result<(), Error> {
-    if shop.tenant.allows(&staff.actor(), emailpass::NAME) {
-        return Ok(());
+    if token.is_empty() {
+        return shown(&shop, &actor, StatusCode::OK, ResetState::Ask, None, None);
     }
-    Err(Error::new(Code::NotFound, "There is no such page at this host"))
+    let state = state_of(&password_reset::inspect(&app.engine, &shop.tenant, &token).await);
+    shown(&shop, &actor, StatusCode::OK, state, Some(&token), None)
 }
 
 /// `POST /account/reset-password`: sets the new password.
 pub async fn complete(State(app): State<App>, shop: PageTenant, Caller(client): Caller, Body(form): Body) -> Result<Response, ApiError> {
     let text = |name: &str| form.get(name).and_then(Value::as_str).unwrap_or_default();
     let (token, password) = (text("token"), text("password"));
-    let Some(claims) = claims_of(&shop, token) else {
-        return shown(&shop, Staff(false), StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
+    let actor = actor_of(&shop, token);
+    has_passwords(&shop, &actor)?;
+    let Some(claims) = shop.tenant.keys.read_reset(token, &shop.tenant.slug) else {
+        return shown(&shop, &actor, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
     };
-    let (actor, staff) = (ActorType::new(&claims.actor_type), Staff::named(&claims.actor_type));
     let new = NewPassword { actor: &actor, provider: &claims.provider, token, secret: Some(password) };
     match password_reset::complete(&app.engine, &shop.tenant, &client, &new, &Receipt::none()).await {
-        Ok(()) => shown(&shop, staff, StatusCode::OK, ResetState::Done, None, None),
-        Err(e) => refused(&app, &shop, staff, &new, e).await,
+        Ok(()) => shown(&shop, &actor, StatusCode::OK, ResetState::Done, None, None),
+        Err(e) => refused(&app, &shop, &new, e).await,
     }
 }
 
 /// Says in words why the password was not set.
-async fn refused(app: &App, shop: &PageTenant, staff: Staff, new: &NewPassword<'_>, e: Error) -> Result<Response, ApiError> {
-    let token = Some(new.token);
+async fn refused(app: &App, shop: &PageTenant, new: &NewPassword<'_>, e: Error) -> Result<Response, ApiError> {
+    let NewPassword { actor, token, .. } = *new;
     match e.code {
-        Code::InvalidData => shown(shop, staff, StatusCode::BAD_REQUEST, ResetState::Form, token, Some(&e.message)),
+        Code::InvalidData => shown(shop, actor, StatusCode::BAD_REQUEST, ResetState::Form, Some(token), Some(&e.message)),
         Code::Unauthorized if new.secret.is_none_or(str::is_empty) => {
-            shown(shop, staff, StatusCode::BAD_REQUEST, ResetState::Form, token, Some("Please choose a password"))
+            shown(shop, actor, StatusCode::BAD_REQUEST, ResetState::Form, Some(token), Some("Please choose a password"))
         }
         Code::Unauthorized => {
-            let state = match state_of(&password_reset::inspect(&app.engine, &shop.tenant, new.token).await) {
+            let state = match state_of(&password_reset::inspect(&app.engine, &shop.tenant, token).await) {
                 // It was good a moment ago and was refused: somebody else has just spent it.
                 ResetState::Form => ResetState::Used,
                 other => other,
             };
-            shown(shop, staff, StatusCode::BAD_REQUEST, state, None, None)
+            shown(shop, actor, StatusCode::BAD_REQUEST, state, None, None)
         }
-        Code::Busy => shown(shop, staff, StatusCode::SERVICE_UNAVAILABLE, ResetState::Unavailable, token, None),
+        Code::Busy => shown(shop, actor, StatusCode::SERVICE_UNAVAILABLE, ResetState::Unavailable, Some(token), None),
         _ => Err(e.into()),
     }
 }
@@ -108,10 +102,10 @@ async fn refused(app: &App, shop: &PageTenant, staff: Staff, new: &NewPassword<'
 /// `POST /account/reset-password/request`: asks for a new link. The words are the same for every address.
 pub async fn request(State(app): State<App>, shop: PageTenant, Caller(client): Caller, Body(form): Body) -> Result<Response, ApiError> {
     let text = |name: &str| form.get(name).and_then(Value::as_str).unwrap_or_default();
-    let staff = Staff::named(text("actor_type"));
-    has_passwords(&shop, staff)?;
+    let actor = actor_named(text("actor_type"));
+    has_passwords(&shop, &actor)?;
     let asked = match emailpass::address(text("address")) {
-        Ok(email) => password_reset::request(&app.engine, &shop.tenant, &client, &staff.actor(), &email, Map::new(), &Receipt::none()).await,
+        Ok(email) => password_reset::request(&app.engine, &shop.tenant, &client, &actor, &email, Map::new(), &Receipt::none()).await,
         Err(e) => Err(e),
     };
     let (status, state, error) = match asked {
@@ -121,7 +115,7 @@ pub async fn request(State(app): State<App>, shop: PageTenant, Caller(client): C
         Err(e) if e.code == Code::Busy => (StatusCode::SERVICE_UNAVAILABLE, ResetState::Unavailable, None),
         Err(e) => return Err(e.into()),
     };
-    shown(&shop, staff, status, state, None, error.as_deref())
+    shown(&shop, &actor, status, state, None, error.as_deref())
 }
 
 fn state_of(link: &Result<LinkState, Error>) -> ResetState {
@@ -136,7 +130,7 @@ fn state_of(link: &Result<LinkState, Error>) -> ResetState {
 
 fn shown(
     shop: &PageTenant,
-    Staff(staff): Staff,
+    actor: &ActorType,
     status: StatusCode,
     state: ResetState,
     token: Option<&str>,
@@ -148,7 +142,7 @@ fn shown(
         render::reset_password(&ResetPage {
             shop: shop.tenant.name(),
             base: &shop.base,
-            staff,
+            actor_type: actor.as_str(),
             state,
             token,
             error,

@@ -80,8 +80,8 @@ pub struct ResetPage<'a> {
     pub shop: &'a str,
     /// What stands before `/account`: empty, or `/t/{slug}`.
     pub base: &'a str,
-    /// Whether it is a member of the staff, whose way leads back to the console.
-    pub staff: bool,
+    /// Whose password it is; the way of a `user` leads back to the console.
+    pub actor_type: &'a str,
     /// Which of the views.
     pub state: ResetState,
     /// Goes into the hidden field of the password form, and nowhere else.
@@ -306,7 +306,7 @@ mod tests {
         ResetPage {
             shop: "Acme Outdoor",
             base: "/t/acme",
-            staff: false,
+            actor_type: "customer",
             state,
             token: Some("eyJ.tok.en"),
             error: None,
@@ -358,10 +358,10 @@ mod tests {
     #[test]
     fn the_staff_is_led_to_the_console_where_there_is_one() {
         for state in STATES {
-            let at = |base, staff| reset_password(&ResetPage { base, staff, ..page(state) }).unwrap().replace("&#x2f;", "/");
-            assert!(at("", true).contains("/app/sign-in") && !at("", true).contains("https://shop.example"), "{state:?}");
-            assert!(!at("/t/acme", true).contains("/app/sign-in") && !at("/t/acme", true).contains("https://shop.example"), "{state:?}");
-            assert!(!at("", false).contains("/app/sign-in") && at("", false).contains("https://shop.example"), "{state:?}");
+            let at = |base, actor_type| reset_password(&ResetPage { base, actor_type, ..page(state) }).unwrap().replace("&#x2f;", "/");
+            assert!(at("", "user").contains("/app/sign-in") && !at("", "user").contains("https://shop.example"), "{state:?}");
+            assert!(!at("/t/acme", "user").contains("/app/sign-in") && !at("/t/acme", "user").contains("https://shop.example"), "{state:?}");
+            assert!(!at("", "customer").contains("/app/sign-in") && at("", "customer").contains("https://shop.example"), "{state:?}");
         }
     }
 

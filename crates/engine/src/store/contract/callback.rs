@@ -75,7 +75,7 @@ async fn a_code_is_redeemed_once(f: &Fixture) {
     let customer = ActorType::customer;
     assert_eq!(commit!(f, |tx| callback::redeem(tx, other, CODE, &customer(), "google").await), None, "another tenant's");
     assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, STATE, &customer(), "google").await), None, "unknown");
-    assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, CODE, &ActorType::new("user"), "google").await), None, "another kind of actor's");
+    assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, CODE, &ActorType::user(), "google").await), None, "another kind of actor's");
     assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, CODE, &customer(), "github").await), None, "another provider's");
     assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, CODE, &customer(), "google").await), Some(over));
     assert_eq!(commit!(f, |tx| callback::redeem(tx, acme, CODE, &customer(), "google").await), None, "spent");

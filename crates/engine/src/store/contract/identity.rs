@@ -42,7 +42,7 @@ async fn r1_a_login_is_unique_within_its_tenant(f: &Fixture) {
     let (acme, other) = (f.acme, f.other);
     let ids: [IdentityId; 4] = std::array::from_fn(|_| f.id());
     let inserted = commit!(f, |tx| {
-        let staff = || crate::model::identity::IdentityKey { actor_type: ActorType::new("user"), ..key("ann") };
+        let staff = || crate::model::identity::IdentityKey { actor_type: ActorType::user(), ..key("ann") };
         let mut inserted = Vec::new();
         inserted.push(identity::insert(tx, acme, &login(ids[0], key("ann"), "Ann@x.test", "one")).await?);
         inserted.push(identity::insert(tx, acme, &login(ids[1], key("ann"), "ann@x.test", "two")).await?);
@@ -68,7 +68,7 @@ async fn what_was_inserted_is_found_by_its_tenant_alone(f: &Fixture) {
     for part in 0..4 {
         let mut wrong = key("ann");
         match part {
-            0 => wrong.actor_type = ActorType::new("user"),
+            0 => wrong.actor_type = ActorType::user(),
             1 => wrong.provider = "google".into(),
             2 => wrong.issuer = "https://issuer.test".into(),
             _ => wrong.entity_id = "bob@x.test".into(),
@@ -250,12 +250,12 @@ async fn the_logins_of_an_actor_are_its_own(f: &Fixture) {
     let ids = |logins: Vec<crate::model::identity::Identity>| logins.into_iter().map(|login| login.id).collect::<Vec<_>>();
     assert_eq!(ids(look!(f, |r| identity::of_actor(r, acme, &customer(), "one").await)), [ann, second]);
     assert!(look!(f, |r| identity::of_actor(r, other, &customer(), "one").await).is_empty());
-    assert!(look!(f, |r| identity::of_actor(r, acme, &ActorType::new("user"), "one").await).is_empty());
+    assert!(look!(f, |r| identity::of_actor(r, acme, &ActorType::user(), "one").await).is_empty());
     assert_eq!(commit!(f, |tx| identity::lock_actor(tx, acme, &customer(), "one").await), 2);
     assert_eq!(commit!(f, |tx| identity::lock_actor(tx, other, &customer(), "one").await), 0);
     assert!(!commit!(f, |tx| identity::remove(tx, other, second, &customer(), "one").await), "another tenant's");
     assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &customer(), "two").await), "another actor's");
-    assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &ActorType::new("user"), "one").await), "another kind of actor's");
+    assert!(!commit!(f, |tx| identity::remove(tx, acme, second, &ActorType::user(), "one").await), "another kind of actor's");
     assert!(commit!(f, |tx| identity::remove(tx, acme, second, &customer(), "one").await));
     assert_eq!(ids(look!(f, |r| identity::of_actor(r, acme, &customer(), "one").await)), [ann]);
 }
@@ -285,7 +285,7 @@ async fn a_token_without_a_session_stands_for_its_own_login_until_sessions_are_e
     };
     assert!(stands(acme, ann, customer(), "one", start).await && stands(acme, ann, customer(), "", start).await);
     assert!(!stands(other, ann, customer(), "one", start).await, "another tenant's");
-    assert!(!stands(acme, ann, ActorType::new("user"), "one", start).await, "another kind of actor's");
+    assert!(!stands(acme, ann, ActorType::user(), "one", start).await, "another kind of actor's");
     assert!(!stands(acme, ann, customer(), "two", start).await, "another actor's");
     assert!(!stands(acme, bob, customer(), "one", start).await, "another login's");
     assert!(!stands(acme, IdentityId(acme.0), customer(), "", start).await, "nobody's");

@@ -45,7 +45,7 @@ async fn r49_a_reset_is_spent_once(f: &Fixture) {
 
 async fn what_is_good_is_known(f: &Fixture) {
     let (acme, other, ann, bob) = (f.acme, f.other, f.identity("ann").await, f.identity("bob").await);
-    let good = async |tenant, who| commit!(f, |tx| password_reset::has_good(tx, tenant, who).await);
+    let good = async |tenant, who| look!(f, |r| password_reset::has_good(r, tenant, who).await);
     assert!(!good(acme, ann).await, "none");
     issue(f, "one", ann).await;
     assert!(good(acme, ann).await);

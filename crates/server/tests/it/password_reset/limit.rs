@@ -1,4 +1,4 @@
-//! Budgets of reset requests (R60): a flood costs the owner no mail, the shop no disk and nobody a link that stands.
+//! Budgets of reset requests (R60): a flood costs the owner few mails, the shop no disk and nobody a link that stands.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::app::{ADDRESS, NEW_PASSWORD, TestApp, assert_same, customer,
 use crate::support::each_db;
 
 each_db! {
-    async fn r60_over_the_identifiers_budget_nothing_is_issued_and_the_link_stands(app: TestApp) {
+    async fn r60_over_the_identifiers_budget_nothing_is_issued_while_a_link_stands(app: TestApp) {
         let acme = app.acme();
         customer(&acme, ADDRESS).await;
         let mut last = String::new();
