@@ -41,7 +41,7 @@ impl Tenant {
     pub fn allows(&self, actor: &ActorType, provider: &str) -> bool {
         match self.settings.auth_methods.get(actor.as_str()) {
             Some(listed) => listed.iter().any(|p| p == provider),
-            None => actor.as_str() == "customer" || (actor.as_str() == "user" && provider == "emailpass"),
+            None => actor.as_str() == "customer" || (actor.is_user() && provider == "emailpass"),
         }
     }
 }

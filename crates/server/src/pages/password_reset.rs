@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use vestibule_engine::error::{Code, Error};
 use vestibule_engine::model::identity::ActorType;
+use vestibule_engine::model::token::ResetClaims;
 use vestibule_engine::ops::idempotency::Receipt;
 use vestibule_engine::ops::password_reset::{self, LinkState, NewPassword};
 use vestibule_engine::provider::emailpass;
@@ -27,10 +28,14 @@ pub struct Link {
     actor_type: String,
 }
 
-/// Whose password a link of this shop is for: nothing else is known of it yet. Without such a link it is a customer's.
-fn actor_of(shop: &PageTenant, token: &str) -> ActorType {
-    let claims = shop.tenant.keys.read_reset(token, &shop.tenant.slug);
-    claims.map_or_else(ActorType::customer, |claims| ActorType::new(claims.actor_type))
+/// What a link of this shop says: nothing else is known of it yet.
+fn claims_of(shop: &PageTenant, token: &str) -> Option<ResetClaims> {
+    shop.tenant.keys.read_reset(token, &shop.tenant.slug)
+}
+
+/// Whose password it is for. Without such a link it is a customer's.
+fn actor_of(claims: Option<&ResetClaims>) -> ActorType {
+    claims.map_or_else(ActorType::customer, |claims| ActorType::new(&claims.actor_type))
 }
 
 /// The same as a form or a link carries it on that asks for an address.
@@ -50,7 +55,7 @@ pub async fn show(State(app): State<App>, shop: PageTenant, link: Result<Query<L
     // Two tokens, say, are no link of ours.
     let is_readable = link.is_ok();
     let Link { token, actor_type } = link.map(|Query(link)| link).unwrap_or_default();
-    let actor = if token.is_empty() { actor_named(&actor_type) } else { actor_of(&shop, &token) };
+    let actor = if token.is_empty() { actor_named(&actor_type) } else { actor_of(claims_of(&shop, &token).as_ref()) };
     has_passwords(&shop, &actor)?;
     if !is_readable {
         return shown(&shop, &actor, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
@@ -66,9 +71,10 @@ pub async fn show(State(app): State<App>, shop: PageTenant, link: Result<Query<L
 pub async fn complete(State(app): State<App>, shop: PageTenant, Caller(client): Caller, Body(form): Body) -> Result<Response, ApiError> {
     let text = |name: &str| form.get(name).and_then(Value::as_str).unwrap_or_default();
     let (token, password) = (text("token"), text("password"));
-    let actor = actor_of(&shop, token);
+    let claims = claims_of(&shop, token);
+    let actor = actor_of(claims.as_ref());
     has_passwords(&shop, &actor)?;
-    let Some(claims) = shop.tenant.keys.read_reset(token, &shop.tenant.slug) else {
+    let Some(claims) = claims else {
         return shown(&shop, &actor, StatusCode::BAD_REQUEST, ResetState::Foreign, None, None);
     };
     let new = NewPassword { actor: &actor, provider: &claims.provider, token, secret: Some(password) };
