@@ -257,9 +257,9 @@ impl Asked {
 /// Whether `Accept` names JSON and does not refuse it.
 fn wants_json(headers: &HeaderMap) -> bool {
     let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    ranges.map(|range| range.split(';').map(str::trim).collect::<Vec<_>>()).any(|range| {
-        let names = range.first().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
-        let quality = range.iter().skip(1).find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
+    ranges.map(|range| range.split(';').map(str::trim)).any(|mut words| {
+        let names = words.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+        let quality = words.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
         names && quality.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0))
     })
 }

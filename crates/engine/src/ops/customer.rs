@@ -140,19 +140,11 @@ async fn with_addresses(reader: &mut Reader, tenant: TenantId, customer: Custome
     Ok(WithAddresses { customer, addresses })
 }
 
-/// The customer whom `token` names: what `session::authenticate` does, and the profile in the same statement. Addresses are read if `wanted`.
-///
-/// # Errors
-/// `Unauthenticated` for a token that is not a live one of a customer, `NotFound` if the customer is gone.
-pub async fn me(engine: &Engine, tenant: &Tenant, token: &str, wanted: bool) -> Result<WithAddresses> {
-    of(engine, tenant, session::verified(engine, tenant, token).ok_or_else(Error::unauthenticated)?, wanted).await
-}
-
-/// The customer who calls. Addresses are read if `wanted`.
+/// The customer who calls; the session is read in the same statement. Addresses are read if `wanted`.
 ///
 /// # Errors
 /// `Unauthenticated` for a caller whose session has ended or who is no customer, `NotFound` if the customer is gone.
-pub async fn of(engine: &Engine, tenant: &Tenant, caller: Caller, wanted: bool) -> Result<WithAddresses> {
+pub async fn me(engine: &Engine, tenant: &Tenant, caller: &Caller, wanted: bool) -> Result<WithAddresses> {
     if caller.claims.actor_type != "customer" {
         return Err(Error::unauthenticated());
     }
@@ -174,7 +166,7 @@ pub async fn of(engine: &Engine, tenant: &Tenant, caller: Caller, wanted: bool) 
     match found {
         Some(customer) => Ok(customer),
         // Which of the two is missing decides the answer.
-        None if session::lives(engine, tenant, &caller).await? => Err(not_found(id)),
+        None if session::lives(engine, tenant, caller).await? => Err(not_found(id)),
         None => Err(Error::unauthenticated()),
     }
 }
@@ -194,12 +186,13 @@ pub async fn update(
     let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &id.bare());
     let input = Arc::new((tenant.clone(), budget, profile, planned, receipt.clone()));
+    let asked = input.clone();
     let updated = engine
         .db
         .write(move |tx| {
-            let input = input.clone();
+            let asked = asked.clone();
             Box::pin(async move {
-                let (tenant, budget, profile, planned, receipt) = &*input;
+                let (tenant, budget, profile, planned, receipt) = &*asked;
                 let customer = match update_tx(tx, tenant, id, budget, profile, planned).await? {
                     Ok(customer) => customer,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -210,7 +203,7 @@ pub async fn update(
             })
         })
         .await??;
-    engine.outbox.wake();
+    engine.outbox.announce(&input.3);
     Ok(updated)
 }
 

@@ -34,6 +34,13 @@ pub struct Planned {
     subscribers: Vec<(DeliveryId, String)>,
 }
 
+impl Planned {
+    /// The ids of those who hear it.
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = &str> {
+        self.subscribers.iter().map(|(_, subscriber)| subscriber.as_str())
+    }
+}
+
 /// Plans the event `name` for everybody in `tenant` who wants to hear it.
 #[must_use]
 pub fn plan(engine: &Engine, tenant: &Tenant, name: EventName, data: Map<String, Value>, secret_ref: Option<String>) -> Planned {

@@ -55,6 +55,10 @@ impl NewSession {
         self.id
     }
 
+    pub(super) const fn signed_in(&self) -> Option<&Planned> {
+        self.signed_in.as_ref()
+    }
+
     /// Begins without a sign-in: a registration, a token made elsewhere.
     pub(super) fn untold(self) -> Self {
         Self { signed_in: None, ..self }
@@ -318,7 +322,8 @@ impl Caller {
 }
 
 /// Whom a token names whose signature and times are right. Its session may have ended: read the row.
-pub(super) fn verified(engine: &Engine, tenant: &Tenant, token: &str) -> Option<Caller> {
+#[must_use]
+pub fn verified(engine: &Engine, tenant: &Tenant, token: &str) -> Option<Caller> {
     let claims = engine.tokens.verify_session(&tenant.keys, tenant.id, &tenant.slug, token, engine.clock.now())?;
     let session = if claims.sid.is_empty() { None } else { Some(claims.sid.parse().ok()?) };
     let identity = claims.auth_identity_id.parse().ok()?;

@@ -43,10 +43,7 @@ pub async fn sign_in(
     // Of sign-ins at once the first may keep the hash anew, and what the others verified is gone. They look once more: the password may be right still.
     for _ in 0..2 {
         match attempt(engine, tenant, client, login, secret, &failures, receipt).await? {
-            Begun::Token(token) => {
-                engine.outbox.wake();
-                return Ok(token);
-            }
+            Begun::Token(token) => return Ok(token),
             Begun::Refused(began) => {
                 hold_back(engine, tenant, asked, began).await?;
                 return Err(refused());
@@ -163,12 +160,13 @@ async fn begin(
     receipt: &Receipt<String>,
 ) -> Result<Begun> {
     let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, upgraded, new, receipt.clone()));
-    engine
+    let asked = input.clone();
+    let begun = engine
         .db
         .write(move |tx| {
-            let input = input.clone();
+            let asked = asked.clone();
             Box::pin(async move {
-                let (engine, tenant, identity, failures, upgraded, new, receipt) = &*input;
+                let (engine, tenant, identity, failures, upgraded, new, receipt) = &*asked;
                 // The lock orders this against a reset: whoever comes second sees what the first did.
                 store::identity::lock(tx, tenant.id, identity.id).await?;
                 let current = store::identity::by_id(tx, tenant.id, identity.id).await?;
@@ -181,7 +179,11 @@ async fn begin(
                 Ok(Begun::Token(token))
             })
         })
-        .await
+        .await?;
+    if let (Begun::Token(_), Some(event)) = (&begun, input.5.signed_in()) {
+        engine.outbox.announce(event);
+    }
+    Ok(begun)
 }
 
 async fn begin_tx(tx: &mut Tx, tenant: &Tenant, verified: &Identity, failures: &Failures, upgraded: Option<&str>, new: &NewSession) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::Id;
 
 use crate::model::ids::TenantId;
+use crate::ops::event::{MAILER, MEDUSA, NATS};
 use crate::store::delivery::Party;
 
 /// Each kind of subscriber goes apart, so that a webhook that hangs or a broker that is away delays no mail.
@@ -20,6 +21,16 @@ pub enum Lane {
 
 impl Lane {
     pub const ALL: [Self; 5] = [Self::Jobs, Self::Mail, Self::Webhooks, Self::Nats, Self::Medusa];
+
+    /// Where what is due to `subscriber` goes.
+    pub(super) fn of(subscriber: &str) -> Self {
+        match subscriber {
+            MAILER => Self::Mail,
+            NATS => Self::Nats,
+            MEDUSA => Self::Medusa,
+            _ => Self::Webhooks,
+        }
+    }
 
     /// How many may be under way at once, of all tenants.
     const fn most(self) -> usize {
@@ -167,6 +178,12 @@ mod tests {
         let ids = (0..n).map(|_| set.spawn(std::future::ready(())).id()).collect();
         set.join_all().await;
         ids
+    }
+
+    #[test]
+    fn each_subscriber_has_the_lane_that_looks_for_its_deliveries() {
+        let of = [MAILER, NATS, MEDUSA, "webhook:0123456789abcdef"].map(Lane::of);
+        assert_eq!(of, [Lane::Mail, Lane::Nats, Lane::Medusa, Lane::Webhooks]);
     }
 
     #[tokio::test]

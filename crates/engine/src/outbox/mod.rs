@@ -30,6 +30,7 @@ pub use sweep::sweep;
 pub use waiting::{MOST_OF_ONE as MOST_WAITING, Waiting};
 
 use crate::model::ids::TenantId;
+use crate::ops::event::Planned;
 
 /// Tells the dispatcher that something was committed. Without it the dispatcher still looks by itself, a little later.
 #[derive(Clone, Default)]
@@ -52,6 +53,15 @@ impl Outbox {
     /// Call after a commit that wrote a job or an event.
     pub fn wake(&self) {
         self.ring();
+        self.others.notify_one();
+    }
+
+    /// Call after a commit that wrote no job, and no other event than `event`: only the lanes of those who hear it look.
+    pub fn announce(&self, event: &Planned) {
+        for subscriber in event.subscribers() {
+            self.bell(Lane::of(subscriber)).notify_one();
+        }
+        self.numbers.notify_one();
         self.others.notify_one();
     }
 

@@ -70,6 +70,8 @@ impl Quiet {
             acme.mail.from = Some("no-reply@acme.example".into());
             let provider = json!({"type": "oidc", "client_id": "shop", "client_secret": "a secret of the shop", "issuer": "https://issuer.example", "callback_url": "https://acme.example/back"});
             acme.providers.insert("google".to_owned(), serde_json::from_value(provider).unwrap());
+            let hook = json!({"url": "https://hook.example", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "events": ["auth.signed_in"]});
+            acme.webhooks.push(serde_json::from_value(hook).unwrap());
         })
         .await
         .unwrap();
@@ -93,9 +95,21 @@ impl Quiet {
         done
     }
 
+    /// What `work` gives, which rings the bells of the sequencer, of the others, and of webhooks where one hears what it tells.
+    async fn announces<T>(&self, what: &str, heard: bool, work: impl Future<Output = Result<T>>) -> T {
+        self.rung();
+        let done = work.await.unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        assert_eq!(
+            self.rung(),
+            [false, false, heard, false, false, true, true],
+            "{what}: jobs, mail, webhooks, NATS, Medusa, the sequencer, the others"
+        );
+        done
+    }
+
     async fn sign_in(&self, password: &str) -> String {
         let Self { engine, shop, client, actor, email, .. } = self;
-        self.rings("a sign-in", ops::sign_in::sign_in(engine, shop, client, actor, email, password, &Receipt::none())).await
+        self.announces("a sign-in", true, ops::sign_in::sign_in(engine, shop, client, actor, email, password, &Receipt::none())).await
     }
 
     async fn caller(&self, token: &str) -> Caller {
@@ -138,7 +152,7 @@ async fn whatever_touches_a_customer_rings() {
     let Quiet { engine, shop, client, .. } = &q;
     let (id, token) = q.customer().await;
     let caller = q.caller(&token).await;
-    q.rings("an update", ops::customer::update(engine, shop, id, Profile::default(), false, &Receipt::none())).await;
+    q.announces("an update", false, ops::customer::update(engine, shop, id, Profile::default(), false, &Receipt::none())).await;
     q.rings("a cookie", ops::session_cookie::give(engine, shop, &caller, ops::session_cookie::Opens::Api, None, &Receipt::none())).await;
     q.rings("a change of the password", ops::password_change::change(engine, shop, client, &caller, PASSWORD, "a-New-pass-9", &Receipt::none()))
         .await;

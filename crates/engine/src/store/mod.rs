@@ -42,7 +42,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use queue::Class;
-use value::{FromRow, Row, Val};
+use value::{FromRow, Val};
 
 use tokio::sync::Notify;
 
@@ -262,8 +262,16 @@ impl Reader {
         matches!(self.connection, Connection::Postgres(_))
     }
 
+    /// The first row; SQLite does not look for another.
     pub async fn one<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Option<T>> {
-        Ok(self.all(sql, values).await?.into_iter().next())
+        debug_assert!(sql.trim_start().starts_with("SELECT"), "a Reader reads: {sql}");
+        let mut first = None;
+        self.fetch(sql, values, |row| {
+            first = Some(row);
+            false
+        })
+        .await?;
+        Ok(first)
     }
 
     pub async fn all<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
@@ -272,27 +280,23 @@ impl Reader {
     }
 
     async fn rows<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
-        let outcome = self.fetch(sql, values).await;
-        self.failed |= outcome.is_err();
-        outcome
+        let mut rows = Vec::new();
+        self.fetch(sql, values, |row| {
+            rows.push(row);
+            true
+        })
+        .await?;
+        Ok(rows)
     }
 
-    async fn fetch<T: FromRow>(&mut self, sql: &'static str, values: &[Val]) -> Result<Vec<T>> {
-        match &mut self.connection {
-            Connection::Sqlite(connection) => {
-                let mut statement = sqlite::prepare(connection, sql, values)?;
-                let mut rows = statement.raw_query();
-                let mut out = Vec::new();
-                while let Some(row) = rows.next()? {
-                    out.push(T::from_row(&Row::Sqlite(row))?);
-                }
-                Ok(out)
-            }
-            Connection::Postgres(connection) => {
-                let rows = connection.query(sql, values).await?;
-                rows.iter().map(|row| T::from_row(&Row::Postgres(row))).collect()
-            }
-        }
+    /// Gives `each` the rows, until it wants no more.
+    async fn fetch<T: FromRow>(&mut self, sql: &'static str, values: &[Val], each: impl FnMut(T) -> bool + Send) -> Result<()> {
+        let outcome = match &mut self.connection {
+            Connection::Sqlite(connection) => sqlite::fetch(connection, sql, values, each),
+            Connection::Postgres(connection) => connection.fetch(sql, values, each).await,
+        };
+        self.failed |= outcome.is_err();
+        outcome
     }
 }
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio::sync::Semaphore;
-use tokio_postgres::Row;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 
 use super::faults::{Fault, Faults};
 use super::postgres_url::Target;
 use super::queue::Class;
-use super::value::Val;
+use super::value::{FromRow, Row, Val};
 use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Code, Error, Result};
 use crate::model::time::Timestamp;
@@ -145,11 +144,16 @@ impl Pooled {
         self.object.as_mut().ok_or_else(|| Error::unexpected("the connection was given back"))
     }
 
-    pub async fn query(&mut self, sql: &str, values: &[Val]) -> Result<Vec<Row>> {
+    pub async fn fetch<T: FromRow>(&mut self, sql: &str, values: &[Val], mut each: impl FnMut(T) -> bool) -> Result<()> {
         let object = self.object()?;
         let statement = object.prepare_cached(sql).await?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|v| v as _).collect();
-        Ok(object.query(&statement, &values).await?)
+        for row in object.query(&statement, &values).await? {
+            if !each(T::from_row(&Row::Postgres(&row))?) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub async fn execute(&mut self, sql: &str, values: &[Val]) -> Result<u64> {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Most that wait in one class; more are refused, because a longer queue only makes everybody late.
 const ROOM: usize = 4096;
@@ -40,6 +41,15 @@ impl Taken {
     }
 }
 
+/// What waiting for the first of a batch comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum First<T> {
+    Item(T),
+    Quiet,
+    /// The queue was closed, and is empty.
+    Closed,
+}
+
 impl<T> Queue<T> {
     pub fn new() -> Self {
         Self { waiting: Mutex::new(Waiting { callers: VecDeque::new(), behind: VecDeque::new(), closed: false }), filled: Condvar::new() }
@@ -65,17 +75,25 @@ impl<T> Queue<T> {
         room
     }
 
-    /// The first of a batch, once there is one. `None`: the queue was closed, and is empty.
-    pub fn first(&self, taken: &mut Taken) -> Option<T> {
+    /// The first of a batch, once there is one; `Quiet` if there is none for so long, where a time is given.
+    pub fn first(&self, taken: &mut Taken, quiet: Option<Duration>) -> First<T> {
         let mut waiting = self.lock();
         loop {
             if let Some(item) = waiting.next(taken) {
-                return Some(item);
+                return First::Item(item);
             }
             if waiting.closed {
-                return None;
+                return First::Closed;
             }
-            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            let Some(quiet) = quiet else {
+                waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (again, waited) = self.filled.wait_timeout(waiting, quiet).unwrap_or_else(PoisonError::into_inner);
+            waiting = again;
+            if waited.timed_out() && waiting.is_empty() {
+                return First::Quiet;
+            }
         }
     }
 
@@ -99,6 +117,10 @@ impl<T> Queue<T> {
 }
 
 impl<T> Waiting<T> {
+    fn is_empty(&self) -> bool {
+        self.callers.is_empty() && self.behind.is_empty()
+    }
+
     fn next(&mut self, taken: &mut Taken) -> Option<T> {
         let alone = taken.callers == 0 && self.callers.is_empty();
         if alone || taken.behind < SHARE_BEHIND {
@@ -158,8 +180,19 @@ mod tests {
         assert!(!queue.push(Class::Caller, 0));
         assert!(queue.push(Class::Behind, ROOM));
         queue.close();
-        assert_eq!(queue.first(&mut Taken::default()), Some(ROOM));
+        assert_eq!(queue.first(&mut Taken::default(), None), First::Item(ROOM));
         assert_eq!(queue.take_all().len(), ROOM);
-        assert_eq!(queue.first(&mut Taken::default()), None);
+        assert_eq!(queue.first(&mut Taken::default(), None), First::Closed);
+    }
+
+    #[test]
+    fn who_waits_for_work_is_told_when_there_was_none_for_a_while() {
+        let queue = Queue::new();
+        let quiet = Some(Duration::from_millis(1));
+        assert_eq!(queue.first(&mut Taken::default(), quiet), First::Quiet);
+        queue.push(Class::Behind, "b1");
+        assert_eq!(queue.first(&mut Taken::default(), quiet), First::Item("b1"));
+        queue.close();
+        assert_eq!(queue.first(&mut Taken::default(), quiet), First::Closed);
     }
 }

@@ -19,14 +19,16 @@ use rusqlite::OpenFlags;
 use tokio::sync::oneshot;
 
 use super::faults::{Fault, Faults};
-use super::queue::{Class, Queue, Taken};
-use super::value::Val;
+use super::queue::{Class, First, Queue, Taken};
+use super::value::{FromRow, Row, Val};
 use super::{BoxFuture, Connection, Patience, Reader, Tx, migrate};
 use crate::error::{Error, Result};
 use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
 const BATCH_JOBS: usize = 64;
+/// How long nothing is written before the log is taken into the file. Shorter would be dear for a shop where little happens, and there is no hurry.
+const QUIET: Duration = Duration::from_millis(250);
 /// How long a process that ends waits for readers of other processes.
 const CLOSING: Duration = Duration::from_millis(50);
 
@@ -71,7 +73,7 @@ impl Sqlite {
         let connection = file.connect(false)?;
         migrate::sqlite(&connection, clock.now())?;
         let queue = Arc::new(Queue::new());
-        let holder = Holder(file.connect(true)?);
+        let holder = Holder::new(file.connect(true)?)?;
         holder.hold();
         let mut thread =
             Writer { tx: transaction(connection), holder, file: file.clone(), batch_time: patience.batch, queue: queue.clone(), clock, faults };
@@ -154,15 +156,21 @@ fn poll_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 struct Holder(rusqlite::Connection);
 
 impl Holder {
+    /// It reads one row: what SQLite maps it would unmap and map anew after every commit.
+    fn new(connection: rusqlite::Connection) -> Result<Self> {
+        connection.execute_batch("PRAGMA mmap_size = 0")?;
+        Ok(Self(connection))
+    }
+
     fn hold(&self) {
         // Without it reads are only slower.
-        drop(self.0.execute_batch("BEGIN; SELECT generation FROM store_state"));
+        drop(execute(&self.0, "BEGIN", &[]).and_then(|_| Ok(prepare(&self.0, super::GENERATION, &[])?.raw_query().next()?.is_some())));
     }
 
     /// Before a transaction, so that the log can begin anew.
     fn release(&self) {
         if !self.0.is_autocommit() {
-            drop(self.0.execute_batch("COMMIT"));
+            drop(execute(&self.0, "COMMIT", &[]));
         }
     }
 }
@@ -179,9 +187,19 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self) {
+        let mut unsettled = true;
         loop {
             let mut taken = Taken::default();
-            let Some(first) = self.queue.first(&mut taken) else { break };
+            let first = match self.queue.first(&mut taken, unsettled.then_some(QUIET)) {
+                First::Item(job) => job,
+                First::Quiet => {
+                    self.settle();
+                    unsettled = false;
+                    continue;
+                }
+                First::Closed => break,
+            };
+            unsettled = true;
             self.holder.release();
             if let Err(refused) = self.begin() {
                 self.refuse(first, &refused);
@@ -199,9 +217,17 @@ impl Writer {
         // Nobody is left to write. The file is made whole by itself, so that copying it alone copies everything. Where another process has it open
         // that is for the last of them to do, and nobody waits for it.
         drop(connection(&self.tx).busy_timeout(CLOSING));
-        if let Err(e) = batch(&self.tx, "PRAGMA wal_checkpoint(TRUNCATE)") {
+        if let Err(e) = connection(&self.tx).execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = %e, "the log beside the database could not be taken into it");
         }
+    }
+
+    /// Takes the log into the file: as long as there is something in it, every page that is read is looked for there first.
+    fn settle(&self) {
+        self.holder.release();
+        // Where a reader of another process stands in the way, the next commits or the end will do it.
+        drop(connection(&self.tx).execute_batch("PRAGMA wal_checkpoint(PASSIVE)"));
+        self.holder.hold();
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -212,7 +238,7 @@ impl Writer {
             // A batch could be neither committed nor rolled back. A new connection knows nothing of it.
             self.tx = transaction(self.file.connect(false)?);
         }
-        batch(&self.tx, "BEGIN IMMEDIATE")
+        run(&self.tx, "BEGIN IMMEDIATE")
     }
 
     /// Refuses `first` and whoever waits behind it now: if each waited again for its own BEGIN, the last would wait for hours.
@@ -245,25 +271,25 @@ impl Writer {
             return Err(Error::storage("the transaction was rolled back by the database"));
         }
         if std::mem::take(&mut self.tx.doomed) {
-            let _ = batch(&self.tx, "ROLLBACK");
+            let _ = run(&self.tx, "ROLLBACK");
             return Err(Error::storage("a transaction of the batch could not be undone"));
         }
         let outcome = if self.faults.strikes(Fault::Commit) {
             Err(Error::storage("COMMIT was refused on purpose"))
         } else if self.faults.strikes(Fault::CommitLost) {
             // The commit is in the log, but its caller is told that it is not known.
-            batch(&self.tx, "COMMIT").and_then(|()| Err(Error::outcome_unknown("the answer to COMMIT was lost on purpose")))
+            run(&self.tx, "COMMIT").and_then(|()| Err(Error::outcome_unknown("the answer to COMMIT was lost on purpose")))
         } else {
-            batch(&self.tx, "COMMIT")
+            run(&self.tx, "COMMIT")
         };
         let Err(failure) = outcome else { return Ok(()) };
         tracing::error!(error = %failure, "a commit failed");
         if !connection(&self.tx).is_autocommit() {
-            let _ = batch(&self.tx, "ROLLBACK");
+            let _ = run(&self.tx, "ROLLBACK");
         }
         // The failed batch may stand in the log without being valid to us. A small commit of our own takes its place there;
         // only when that is durable is "failed" the truth.
-        if batch(&self.tx, "UPDATE store_state SET generation = generation + 1 WHERE id = 1").is_ok() {
+        if run(&self.tx, "UPDATE store_state SET generation = generation + 1 WHERE id = 1").is_ok() {
             return Err(failure);
         }
         if let Ok(fresh) = self.file.connect(false) {
@@ -284,16 +310,27 @@ fn connection(tx: &Tx) -> &rusqlite::Connection {
     }
 }
 
-fn batch(tx: &Tx, sql: &str) -> Result<()> {
-    Ok(connection(tx).execute_batch(sql)?)
+fn run(tx: &Tx, sql: &str) -> Result<()> {
+    execute(connection(tx), sql, &[]).map(drop)
 }
 
 pub(super) fn execute(connection: &rusqlite::Connection, sql: &str, values: &[Val]) -> Result<u64> {
     Ok(prepare(connection, sql, values)?.raw_execute()? as u64)
 }
 
+pub(super) fn fetch<T: FromRow>(connection: &rusqlite::Connection, sql: &str, values: &[Val], mut each: impl FnMut(T) -> bool) -> Result<()> {
+    let mut statement = prepare(connection, sql, values)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        if !each(T::from_row(&Row::Sqlite(row))?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Prepares `sql` from the cache and binds `values`. To SQLite `$2` is a name, so values are bound by the number in it, not by order.
-pub(super) fn prepare<'c>(connection: &'c rusqlite::Connection, sql: &str, values: &[Val]) -> Result<rusqlite::CachedStatement<'c>> {
+fn prepare<'c>(connection: &'c rusqlite::Connection, sql: &str, values: &[Val]) -> Result<rusqlite::CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(sql)?;
     for index in 1..=statement.parameter_count() {
         let number: usize = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse().ok()).unwrap_or(index);
@@ -358,6 +395,28 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640, "the operator's choice stays");
     }
 
+    /// What a copy of the file alone says.
+    fn mark_in(file: &Path) -> Option<i64> {
+        let copy = file.with_extension("copy");
+        std::fs::copy(file, &copy).unwrap();
+        rusqlite::Connection::open(&copy).unwrap().query_row("SELECT generation FROM store_state", [], |row| row.get(0)).ok()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_in_the_file_once_nothing_more_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.db");
+        let sqlite = open(&path);
+        sqlite.write(Class::Caller, |tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
+        for _ in 0..200 {
+            if mark_in(&path) == Some(7) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it stayed in the log");
+    }
+
     #[tokio::test]
     async fn a_closed_database_is_whole_in_its_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -368,10 +427,7 @@ mod tests {
         other.query_row("SELECT generation FROM store_state", [], |row| row.get::<_, i64>(0)).unwrap();
         sqlite.write(Class::Caller, |tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
         drop(sqlite);
-        let copy = folder.path().join("copy.db");
-        std::fs::copy(&path, &copy).unwrap();
-        let kept = rusqlite::Connection::open(&copy).unwrap().query_row("SELECT generation FROM store_state", [], |row| row.get::<_, i64>(0));
-        assert_eq!(kept.unwrap(), 7);
+        assert_eq!(mark_in(&path), Some(7));
         drop(other);
     }
 }

@@ -5,16 +5,19 @@ use std::fmt;
 use bytes::BytesMut;
 use serde_json::{Map, Value};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use ulid::ULID_LEN;
 
 use crate::error::{Error, Result};
 use crate::model::ids::{AddressId, ApiKeyId, CustomerId, DeliveryId, EventId, IdentityId, JobId, KeyId, SessionId, TenantId, UserId};
 use crate::model::time::Timestamp;
 
-/// A value to bind: text, a 64-bit number (times and booleans too), or bytes.
+/// A value to bind: text, an id, a 64-bit number (times and booleans too), or bytes.
 #[derive(Clone)]
 pub enum Val {
     Null,
     Int(i64),
+    /// Text, too, but of one length: every statement binds some, and none of them is worth an allocation.
+    Id([u8; ULID_LEN]),
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -25,7 +28,7 @@ impl fmt::Debug for Val {
         f.write_str(match self {
             Self::Null => "null",
             Self::Int(_) => "number",
-            Self::Text(_) => "text",
+            Self::Id(_) | Self::Text(_) => "text",
             Self::Bytes(_) => "bytes",
         })
     }
@@ -74,7 +77,9 @@ impl<T: Into<Self>> From<Option<T>> for Val {
 macro_rules! id_values {
     ($($id:ident)+) => {$(impl From<$id> for Val {
         fn from(v: $id) -> Self {
-            Self::Text(v.bare())
+            let mut text = [0; ULID_LEN];
+            v.0.array_to_str(&mut text);
+            Self::Id(text)
         }
     })+};
 }
@@ -86,6 +91,7 @@ impl rusqlite::ToSql for Val {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
             Self::Int(v) => ValueRef::Integer(*v),
+            Self::Id(v) => ValueRef::Text(v),
             Self::Text(v) => ValueRef::Text(v.as_bytes()),
             Self::Bytes(v) => ValueRef::Blob(v),
         }))
@@ -97,6 +103,8 @@ impl ToSql for Val {
         match self {
             Self::Null => Ok(IsNull::Yes),
             Self::Int(v) => v.to_sql(ty, out),
+            // Base 32 is UTF-8.
+            Self::Id(v) => std::str::from_utf8(v)?.to_sql(ty, out),
             Self::Text(v) => v.to_sql(ty, out),
             Self::Bytes(v) => v.to_sql(ty, out),
         }
@@ -114,8 +122,8 @@ pub enum Row<'r> {
 }
 
 /// What a column can be read as.
-pub trait Column: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a> {}
-impl<T: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a>> Column for T {}
+pub trait Column: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a> + Send {}
+impl<T: rusqlite::types::FromSql + for<'a> tokio_postgres::types::FromSql<'a> + Send> Column for T {}
 
 impl Row<'_> {
     pub fn get<T: Column>(&self, column: usize) -> Result<T> {
@@ -127,7 +135,11 @@ impl Row<'_> {
 
     /// An id. A text that is none means that the row was damaged.
     pub fn id<T: std::str::FromStr>(&self, column: usize) -> Result<T> {
-        self.get::<String>(column)?.parse().map_err(|_| Error::storage(format!("column {column} holds no id")))
+        let read = match self {
+            Self::Sqlite(row) => row.get_ref(column)?.as_str().ok().and_then(|text| text.parse().ok()),
+            Self::Postgres(row) => row.try_get::<_, &str>(column)?.parse().ok(),
+        };
+        read.ok_or_else(|| Error::storage(format!("column {column} holds no id")))
     }
 
     pub fn time(&self, column: usize) -> Result<Timestamp> {
@@ -146,7 +158,7 @@ pub fn map(text: Option<String>) -> Result<Map<String, Value>> {
 }
 
 /// How a row becomes a value.
-pub trait FromRow: Sized {
+pub trait FromRow: Sized + Send {
     fn from_row(row: &Row<'_>) -> Result<Self>;
 }
 
