@@ -63,6 +63,13 @@ impl Tally {
         self.elapsed = self.elapsed.max(other.elapsed);
     }
 
+    /// Adds what came after this.
+    pub fn follow(&mut self, later: Self) {
+        let elapsed = self.elapsed + later.elapsed;
+        self.merge(later);
+        self.elapsed = elapsed;
+    }
+
     pub fn good(&self) -> usize {
         self.statuses.range(200..300).map(|(_, count)| count).sum()
     }
@@ -130,6 +137,16 @@ mod tests {
         let requests = Requests::new(vec![b"a".to_vec(), b"b".to_vec()]);
         let taken: Vec<&[u8]> = (0..5).map(|_| requests.take()).collect();
         assert_eq!(taken, [b"a", b"b", b"a", b"b", b"a"]);
+    }
+
+    #[test]
+    fn what_follows_takes_its_own_time_and_what_is_merged_the_same() {
+        let tally = || Tally { elapsed: Duration::from_secs(2), micros: vec![1], ..Tally::default() };
+        let (mut merged, mut followed) = (tally(), tally());
+        merged.merge(tally());
+        followed.follow(tally());
+        assert_eq!((merged.elapsed.as_secs(), followed.elapsed.as_secs()), (2, 4));
+        assert_eq!((merged.micros.len(), followed.micros.len()), (2, 2));
     }
 
     #[test]

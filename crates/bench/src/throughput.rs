@@ -1,5 +1,5 @@
-//! Requests a second, interleaved: each run takes every measurement once, and what it is measured by right before it, so that a change of the machine's mood
-//! meets them all.
+//! Requests a second, interleaved: each run takes every measurement once, and what it is measured by right before it or, second by second, in turns with it, so
+//! that a change of the machine's mood meets both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::{Bench, Result};
 
 pub const SIGN_IN_CONNECTIONS: usize = 32;
 const POLL: Duration = Duration::from_millis(100);
+/// How long one of two loads runs before the other has its turn.
+const TURN: Duration = Duration::from_secs(1);
 
 struct Lane {
     algorithm: &'static str,
@@ -35,8 +37,7 @@ pub fn run(bench: &Bench, shops: &[Shop]) -> Result<Figures> {
     for run in 1..=bench.options.runs {
         eprintln!("throughput, {}: run {run} of {}", bench.database, bench.options.runs);
         for lane in &lanes {
-            let base = phases.load("health", &health)?;
-            phases.me_and_reset(lane, base)?;
+            phases.me_and_reset(lane, &health)?;
         }
         phases.sign_ins(&lanes)?;
     }
@@ -55,17 +56,21 @@ struct Phases<'a> {
 impl Phases<'_> {
     /// A second of each kind, counted nowhere; the first use of every token is part of the first run.
     fn warm_up(&mut self, health: &Arc<Requests>, lanes: &[Lane]) -> Result<()> {
-        let second = Duration::from_secs(1);
         for requests in std::iter::once(health).chain(lanes.iter().flat_map(|lane| [&lane.me, &lane.resets])) {
-            self.bench.runtime.block_on(closed_loop(self.server.address, requests, self.bench.options.connections, second))?;
+            self.closed_loop(requests, TURN)?;
         }
         self.drain()?;
         Ok(())
     }
 
-    fn me_and_reset(&mut self, lane: &Lane, base: f64) -> Result<()> {
+    fn me_and_reset(&mut self, lane: &Lane, health: &Arc<Requests>) -> Result<()> {
         let algorithm = lane.algorithm;
-        let me = self.load(&format!("me {algorithm}"), &lane.me)?;
+        let (mut base, mut me) = (Tally::default(), Tally::default());
+        for _ in 0..self.bench.options.seconds {
+            base.follow(self.closed_loop(health, TURN)?);
+            me.follow(self.closed_loop(&lane.me, TURN)?);
+        }
+        let (base, me) = (self.figures_of("health", base), self.figures_of(&format!("me {algorithm}"), me));
         self.figures.add(format!("me {algorithm} / health"), Target::AtLeast(0.45), me / base);
         let mails_before = self.bench.sink.mails();
         let reset = self.load(&format!("reset {algorithm}"), &lane.resets)?;
@@ -98,13 +103,22 @@ impl Phases<'_> {
     }
 
     fn load_over(&mut self, name: &str, requests: &Arc<Requests>, connections: usize) -> Result<f64> {
-        let mut tally: Tally = self.bench.runtime.block_on(closed_loop(self.server.address, requests, connections, self.duration()))?;
+        let tally = self.bench.runtime.block_on(closed_loop(self.server.address, requests, connections, self.duration()))?;
+        Ok(self.figures_of(name, tally))
+    }
+
+    fn closed_loop(&self, requests: &Arc<Requests>, time: Duration) -> Result<Tally> {
+        self.bench.runtime.block_on(closed_loop(self.server.address, requests, self.bench.options.connections, time))
+    }
+
+    /// Prints what a load came to; its rate.
+    fn figures_of(&mut self, name: &str, mut tally: Tally) -> f64 {
         eprintln!("  {name}: {:.0}/s, {}", tally.rate(), tally.describe());
         self.figures.add(format!("{name}, requests/s"), Target::None, tally.rate());
         self.figures.add(format!("{name}, p50 ms"), Target::None, tally.percentile_ms(50));
         self.figures.add(format!("{name}, p99 ms"), Target::None, tally.percentile_ms(99));
         self.unexpected += tally.unexpected();
-        Ok(tally.rate())
+        tally.rate()
     }
 
     fn drain(&self) -> Result<Duration> {
