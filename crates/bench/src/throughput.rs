@@ -1,5 +1,5 @@
-//! Requests a second, interleaved: each run takes every measurement once, and what it is measured by right before it or, second by second, in turns with it, so
-//! that a change of the machine's mood meets both.
+//! Requests a second, interleaved: each run takes every measurement once, so that a change of the machine's mood meets them all. `/health` takes turns of a second
+//! with each `me`, and raw Argon2id comes right before each sign-in.
 
 use std::sync::Arc;
 use std::time::Duration;

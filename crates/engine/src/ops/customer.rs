@@ -185,14 +185,14 @@ pub async fn update(
 ) -> Result<WithAddresses> {
     let planned = event::plan(engine, tenant, EventName::CustomerUpdated, id_data(id), None);
     let budget = ticket(engine, tenant, Limit::CustomerUpdates, &id.bare());
+    let told = planned.clone();
     let input = Arc::new((tenant.clone(), budget, profile, planned, receipt.clone()));
-    let asked = input.clone();
     let updated = engine
         .db
         .write(move |tx| {
-            let asked = asked.clone();
+            let input = input.clone();
             Box::pin(async move {
-                let (tenant, budget, profile, planned, receipt) = &*asked;
+                let (tenant, budget, profile, planned, receipt) = &*input;
                 let customer = match update_tx(tx, tenant, id, budget, profile, planned).await? {
                     Ok(customer) => customer,
                     Err(refusal) => return Ok(Err(refusal)),
@@ -203,7 +203,7 @@ pub async fn update(
             })
         })
         .await??;
-    engine.outbox.announce(&input.3);
+    engine.outbox.announce(&told);
     Ok(updated)
 }
 

@@ -159,14 +159,14 @@ async fn begin(
     new: NewSession,
     receipt: &Receipt<String>,
 ) -> Result<Begun> {
+    let told = new.signed_in().cloned();
     let input = Arc::new((engine.clone(), tenant.clone(), identity, failures, upgraded, new, receipt.clone()));
-    let asked = input.clone();
     let begun = engine
         .db
         .write(move |tx| {
-            let asked = asked.clone();
+            let input = input.clone();
             Box::pin(async move {
-                let (engine, tenant, identity, failures, upgraded, new, receipt) = &*asked;
+                let (engine, tenant, identity, failures, upgraded, new, receipt) = &*input;
                 // The lock orders this against a reset: whoever comes second sees what the first did.
                 store::identity::lock(tx, tenant.id, identity.id).await?;
                 let current = store::identity::by_id(tx, tenant.id, identity.id).await?;
@@ -180,8 +180,8 @@ async fn begin(
             })
         })
         .await?;
-    if let (Begun::Token(_), Some(event)) = (&begun, input.5.signed_in()) {
-        engine.outbox.announce(event);
+    if let (Begun::Token(_), Some(told)) = (&begun, &told) {
+        engine.outbox.announce(told);
     }
     Ok(begun)
 }

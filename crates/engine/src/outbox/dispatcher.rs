@@ -55,11 +55,12 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
     // Tasks of their own: what only moved while this loop awaits it could hold the very connection that the loop waits for.
     let mut under_way = JoinSet::new();
     let mut slots = Slots::new(lane);
-    let (mut look, mut rested) = (true, Instant::now());
+    let (mut look, mut rested, mut looked) = (true, Instant::now(), Instant::now());
     loop {
         if look && !stop.is_cancelled() && slots.roomy() {
             look = false;
             let began = Instant::now();
+            looked = began;
             for work in or_log(claim(&engine, lane, &mut slots).await) {
                 let (engine, party) = (engine.clone(), work.party());
                 let task = under_way.spawn(async move { carry_out(&engine, work).await });
@@ -78,7 +79,8 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
             // The bell is heard after the rest, so that a rest that is broken off leaves it ringing.
             () = async { tokio::time::sleep_until(rested).await; engine.outbox.bell(lane).notified().await } => look = true,
             () = stop.cancelled(), if !stop.is_cancelled() => {}
-            () = tokio::time::sleep(POLL) => look = true,
+            // Counted from the last look: retries and leases that run out ring no bell, and must not wait for work that ends time and again.
+            () = tokio::time::sleep_until(looked + POLL), if !look => look = true,
         }
     }
 }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_subscriber_has_the_lane_that_looks_for_its_deliveries() {
+    fn each_subscriber_has_the_lane_of_its_kind() {
         let of = [MAILER, NATS, MEDUSA, "webhook:0123456789abcdef"].map(Lane::of);
         assert_eq!(of, [Lane::Mail, Lane::Nats, Lane::Medusa, Lane::Webhooks]);
     }

@@ -102,6 +102,8 @@ pub struct Patience {
     pub file: Duration,
     /// How long SQLite's writer takes others into a commit.
     pub batch: Duration,
+    /// How long nothing is written before SQLite's log is taken into the file.
+    pub quiet: Duration,
     /// Connections to PostgreSQL per process.
     pub connections: usize,
     /// For one of these connections.
@@ -110,7 +112,14 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { file: Duration::from_secs(5), batch: Duration::from_millis(5), connections: 32, connection: Duration::from_secs(3) }
+        Self {
+            file: Duration::from_secs(5),
+            batch: Duration::from_millis(5),
+            // Tests search the log for what was ever written, so there it keeps all of it.
+            quiet: if cfg!(feature = "testing") { Duration::from_hours(1) } else { Duration::from_secs(1) },
+            connections: 32,
+            connection: Duration::from_secs(3),
+        }
     }
 }
 

@@ -27,8 +27,6 @@ use crate::model::time::Timestamp;
 use crate::ports::clock::Clock;
 
 const BATCH_JOBS: usize = 64;
-/// How long nothing is written before the log is taken into the file. Shorter would be dear for a shop where little happens, and there is no hurry.
-const QUIET: Duration = Duration::from_millis(250);
 /// How long a process that ends waits for readers of other processes.
 const CLOSING: Duration = Duration::from_millis(50);
 
@@ -75,8 +73,7 @@ impl Sqlite {
         let queue = Arc::new(Queue::new());
         let holder = Holder::new(file.connect(true)?)?;
         holder.hold();
-        let mut thread =
-            Writer { tx: transaction(connection), holder, file: file.clone(), batch_time: patience.batch, queue: queue.clone(), clock, faults };
+        let mut thread = Writer { tx: transaction(connection), holder, file: file.clone(), patience, queue: queue.clone(), clock, faults };
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || thread.run())
@@ -179,7 +176,7 @@ struct Writer {
     tx: Tx,
     holder: Holder,
     file: File,
-    batch_time: Duration,
+    patience: Patience,
     queue: Arc<Queue<Job>>,
     clock: Clock,
     faults: Faults,
@@ -190,11 +187,10 @@ impl Writer {
         let mut unsettled = true;
         loop {
             let mut taken = Taken::default();
-            let first = match self.queue.first(&mut taken, unsettled.then_some(QUIET)) {
+            let first = match self.queue.first(&mut taken, unsettled.then_some(self.patience.quiet)) {
                 First::Item(job) => job,
                 First::Quiet => {
-                    self.settle();
-                    unsettled = false;
+                    unsettled = !self.settle();
                     continue;
                 }
                 First::Closed => break,
@@ -222,12 +218,17 @@ impl Writer {
         }
     }
 
-    /// Takes the log into the file: as long as there is something in it, every page that is read is looked for there first.
-    fn settle(&self) {
+    /// Takes the log into the file: as long as there is something in it, every page that is read is looked for there first. False: a reader who began before
+    /// the last commit is still at it, and what it does not see yet must wait.
+    fn settle(&self) -> bool {
         self.holder.release();
-        // Where a reader of another process stands in the way, the next commits or the end will do it.
-        drop(connection(&self.tx).execute_batch("PRAGMA wal_checkpoint(PASSIVE)"));
+        let taken = connection(&self.tx).query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
         self.holder.hold();
+        match taken {
+            Ok((in_log, taken)) => in_log == taken,
+            // The next commits try again, and say what is wrong.
+            Err(_) => true,
+        }
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -257,7 +258,7 @@ impl Writer {
             self.tx.reader.now = self.clock.now();
             answers.push(job(Ok(&mut self.tx)));
             let broken = self.tx.doomed || connection(&self.tx).is_autocommit();
-            if taken.len() < BATCH_JOBS && began.elapsed() < self.batch_time && !broken {
+            if taken.len() < BATCH_JOBS && began.elapsed() < self.patience.batch && !broken {
                 next = self.queue.next(&mut taken);
             }
         }
@@ -406,7 +407,8 @@ mod tests {
     async fn what_was_written_is_in_the_file_once_nothing_more_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.db");
-        let sqlite = open(&path);
+        let patience = Patience { quiet: Duration::from_millis(10), ..Patience::default() };
+        let sqlite = Sqlite::open(&path, Clock::System, Faults::default(), patience).unwrap();
         sqlite.write(Class::Caller, |tx| Box::pin(tx.exec(MARK, &[]))).await.unwrap();
         for _ in 0..200 {
             if mark_in(&path) == Some(7) {
