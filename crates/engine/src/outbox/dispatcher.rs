@@ -59,14 +59,13 @@ pub async fn run(engine: Arc<Engine>, lane: Lane, stop: CancellationToken) {
     loop {
         if look && !stop.is_cancelled() && slots.roomy() {
             look = false;
-            let began = Instant::now();
-            looked = began;
+            looked = Instant::now();
             for work in or_log(claim(&engine, lane, &mut slots).await) {
                 let (engine, party) = (engine.clone(), work.party());
                 let task = under_way.spawn(async move { carry_out(&engine, work).await });
                 slots.take(task.id(), party);
             }
-            rested = Instant::now() + REST.max(began.elapsed() * 4);
+            rested = Instant::now() + REST.max(looked.elapsed() * 4);
         }
         if stop.is_cancelled() && under_way.is_empty() {
             return;

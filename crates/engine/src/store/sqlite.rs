@@ -290,7 +290,7 @@ impl Writer {
         }
         // The failed batch may stand in the log without being valid to us. A small commit of our own takes its place there;
         // only when that is durable is "failed" the truth.
-        if run(&self.tx, "UPDATE store_state SET generation = generation + 1 WHERE id = 1").is_ok() {
+        if run(&self.tx, super::TOUCH).is_ok() {
             return Err(failure);
         }
         if let Ok(fresh) = self.file.connect(false) {
