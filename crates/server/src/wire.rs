@@ -27,6 +27,9 @@ use crate::extract::tenant::resolve;
 
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
+/// Spelt as the server whose place this takes spells it.
+pub const JSON: &str = "application/json; charset=utf-8";
+
 /// The router with what surrounds it.
 #[derive(Clone)]
 pub struct Wire {
@@ -239,9 +242,8 @@ impl Asked {
     }
 
     fn secure(&self, headers: &mut HeaderMap) {
-        // Spelt as the server whose place this takes spells it.
         if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));

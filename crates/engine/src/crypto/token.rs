@@ -342,7 +342,8 @@ impl Times {
 ///
 /// Remembered is the signature alone: audience, times and the key's standing are looked at in every use.
 pub struct TokenVerifier {
-    verified: Cache<[u8; 32], Arc<Verified>>,
+    /// By the tenant and the SHA-256 of the token.
+    verified: Cache<(TenantId, [u8; 32]), Arc<Verified>>,
 }
 
 struct Verified {
@@ -366,7 +367,7 @@ impl TokenVerifier {
         if token.len() > MAX_TOKEN {
             return None;
         }
-        let slot = sha256(&[&tenant.0.to_bytes(), token.as_bytes()]);
+        let slot = (tenant, sha256(&[token.as_bytes()]));
         let known = self.verified.get(&slot).filter(|known| keys.stand_behind(known));
         let fresh = known.is_none();
         let verified = match known {

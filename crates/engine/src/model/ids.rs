@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ulid::Ulid;
+use serde::{Serialize, Serializer};
+use ulid::{ULID_LEN, Ulid};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal;)+) => {$(
@@ -24,7 +25,14 @@ macro_rules! ids {
         /// The form of the wire.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", Self::PREFIX, self.0)
+                f.write_str(Self::PREFIX)?;
+                f.write_str(self.0.array_to_str(&mut [0; ULID_LEN]))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 

@@ -64,6 +64,12 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
 /// Reads what RFC 3339 writes.
 impl FromStr for Timestamp {
     type Err = ();

@@ -71,6 +71,7 @@ pub struct Db {
     faults: faults::Faults,
 }
 
+/// What is awaited of PostgreSQL is boxed: it is large, and every operation's future would have room for it on SQLite, too.
 #[derive(Clone)]
 enum Backend {
     Sqlite(sqlite::Sqlite),
@@ -187,7 +188,7 @@ impl Db {
         }
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.write(class, work).await,
-            Backend::Postgres(postgres) => postgres.write(class, work).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.write(class, work)).await,
         }
     }
 
@@ -199,7 +200,7 @@ impl Db {
     {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.read(self.clock.now(), work),
-            Backend::Postgres(postgres) => postgres.read(self.clock.now(), work).await,
+            Backend::Postgres(postgres) => Box::pin(postgres.read(self.clock.now(), work)).await,
         }
     }
 
@@ -302,7 +303,7 @@ impl Reader {
     async fn fetch<T: FromRow>(&mut self, sql: &'static str, values: &[Val], each: impl FnMut(T) -> bool + Send) -> Result<()> {
         let outcome = match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::fetch(connection, sql, values, each),
-            Connection::Postgres(connection) => connection.fetch(sql, values, each).await,
+            Connection::Postgres(connection) => Box::pin(connection.fetch(sql, values, each)).await,
         };
         self.failed |= outcome.is_err();
         outcome
@@ -314,7 +315,7 @@ impl Tx {
     pub async fn exec(&mut self, sql: &'static str, values: &[Val]) -> Result<u64> {
         let outcome = match &mut self.reader.connection {
             Connection::Sqlite(connection) => sqlite::execute(connection, sql, values),
-            Connection::Postgres(connection) => connection.execute(sql, values).await,
+            Connection::Postgres(connection) => Box::pin(connection.execute(sql, values)).await,
         };
         self.reader.failed |= outcome.is_err();
         outcome

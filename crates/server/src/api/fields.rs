@@ -3,6 +3,8 @@
 //! A list parted by commas. `+x` (or a space, which is how a `+` arrives) adds a field, `-x` takes one away, `*x` and `x.*` add all of a relation. If any
 //! item is plain, the list stands in the place of the defaults. `id` is always shown. What a thing does not have, or does not show, is left out in silence.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 /// What a thing has, in the order in which it is shown.
@@ -116,8 +118,9 @@ impl Shape {
 /// The fields that are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    fields: Vec<&'static str>,
-    relations: Vec<(&'static str, Vec<&'static str>)>,
+    /// Borrowed: all that the thing has.
+    fields: Cow<'static, [&'static str]>,
+    relations: Vec<(&'static str, Cow<'static, [&'static str]>)>,
 }
 
 /// One item of the list.
@@ -150,11 +153,11 @@ impl Selection {
     #[must_use]
     pub fn of(shape: &'static Shape, list: Option<&str>) -> Self {
         let by_default = shape.relations.iter().filter(|relation| relation.by_default);
-        let defaults = Self { fields: shape.fields.to_vec(), relations: by_default.map(|r| (r.name, r.fields.to_vec())).collect() };
+        let defaults = Self { fields: shape.fields.into(), relations: by_default.map(|r| (r.name, r.fields.into())).collect() };
         let Some(list) = list else { return defaults };
         let items: Vec<Item<'_>> = list.split(',').filter(|item| !item.is_empty()).map(Item::of).collect();
         let stands_alone = items.is_empty() || items.iter().any(|item| matches!(item, Item::Plain(_)));
-        let mut selection = if stands_alone { Self { fields: Vec::new(), relations: Vec::new() } } else { defaults };
+        let mut selection = if stands_alone { Self { fields: Vec::new().into(), relations: Vec::new() } } else { defaults };
         for item in items {
             match item {
                 Item::Plain(name) | Item::Add(name) => selection.add(shape, name),
@@ -162,7 +165,7 @@ impl Selection {
                 Item::Remove(name) => selection.remove(name),
             }
         }
-        add(&mut selection.fields, shape.fields, "id");
+        add(selection.fields.to_mut(), shape.fields, "id");
         selection
     }
 
@@ -170,7 +173,7 @@ impl Selection {
         if let Some((relation, field)) = name.split_once('.') {
             self.add_relation(shape, relation, Some(field));
         } else {
-            add(&mut self.fields, shape.fields, name);
+            add(self.fields.to_mut(), shape.fields, name);
             self.add_relation(shape, name, None);
         }
     }
@@ -182,15 +185,15 @@ impl Selection {
             return;
         }
         let at = self.relations.iter().position(|(known, _)| *known == relation.name).unwrap_or_else(|| {
-            self.relations.push((relation.name, Vec::new()));
+            self.relations.push((relation.name, Vec::new().into()));
             self.relations.len() - 1
         });
         let Some((_, fields)) = self.relations.get_mut(at) else { return };
         match field {
-            None => *fields = relation.fields.to_vec(),
+            None => *fields = relation.fields.into(),
             Some(field) => {
-                add(fields, relation.fields, "id");
-                add(fields, relation.fields, field);
+                add(fields.to_mut(), relation.fields, "id");
+                add(fields.to_mut(), relation.fields, field);
             }
         }
     }
@@ -198,12 +201,12 @@ impl Selection {
     fn remove(&mut self, name: &str) {
         match name.split_once('.') {
             None => {
-                self.fields.retain(|field| *field != name || name == "id");
+                self.fields.to_mut().retain(|field| *field != name || name == "id");
                 self.relations.retain(|(relation, _)| *relation != name);
             }
             Some((relation, field)) => {
                 for (_, fields) in self.relations.iter_mut().filter(|(known, _)| *known == relation) {
-                    fields.retain(|known| *known != field || *known == "id");
+                    fields.to_mut().retain(|known| *known != field || *known == "id");
                 }
             }
         }
@@ -212,12 +215,13 @@ impl Selection {
     /// The fields of a relation that are wanted; `None`: not even the relation.
     #[must_use]
     pub fn relation(&self, name: &str) -> Option<&[&'static str]> {
-        self.relations.iter().find(|(known, _)| *known == name).map(|(_, fields)| fields.as_slice())
+        self.relations.iter().find(|(known, _)| *known == name).map(|(_, fields)| fields.as_ref())
     }
 
     /// The fields that are wanted of a thing itself, in its order.
     pub fn wanted(&self, shape: &'static Shape) -> impl Iterator<Item = &'static str> {
-        shape.fields.iter().copied().filter(|field| self.fields.contains(field))
+        let all = matches!(self.fields, Cow::Borrowed(_));
+        shape.fields.iter().copied().filter(move |field| all || self.fields.contains(field))
     }
 
     /// A thing without its relations: each wanted field with what `value` says of it.
