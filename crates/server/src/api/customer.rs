@@ -28,7 +28,6 @@ use crate::wire::JSON;
 const ADDRESSES: &str = "addresses";
 /// Most customers are no longer on the wire, so that their text is not moved as it grows.
 const USUAL_BYTES: usize = 1_024;
-
 /// What is added to an answer on its way out finds room, so that the map of its headers need not grow.
 const USUAL_HEADERS: usize = 12;
 
