@@ -27,8 +27,8 @@ use crate::extract::tenant::resolve;
 
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
-/// Spelt as the server whose place this takes spells it.
-pub const JSON: &str = "application/json; charset=utf-8";
+/// The type of a JSON answer, spelt as the server whose place this takes spells it.
+pub(crate) const SPELT_JSON: &str = "application/json; charset=utf-8";
 
 /// The router with what surrounds it.
 #[derive(Clone)]
@@ -243,7 +243,7 @@ impl Asked {
 
     fn secure(&self, headers: &mut HeaderMap) {
         if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SPELT_JSON));
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));

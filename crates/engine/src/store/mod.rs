@@ -71,7 +71,7 @@ pub struct Db {
     faults: faults::Faults,
 }
 
-/// What is awaited of PostgreSQL is boxed: it is large, and every operation's future would have room for it on SQLite, too.
+/// What an operation awaits of PostgreSQL is boxed, here and in `Connection`: it is large, and on SQLite, too, the operation's future would have room for it.
 #[derive(Clone)]
 enum Backend {
     Sqlite(sqlite::Sqlite),

@@ -118,7 +118,7 @@ impl Shape {
 /// The fields that are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// Borrowed: all that the thing has.
+    /// Borrowed where all are wanted, which is usual, so that they are neither copied nor searched.
     fields: Cow<'static, [&'static str]>,
     relations: Vec<(&'static str, Cow<'static, [&'static str]>)>,
 }
@@ -218,7 +218,7 @@ impl Selection {
         self.relations.iter().find(|(known, _)| *known == name).map(|(_, fields)| fields.as_ref())
     }
 
-    /// The fields that are wanted of a thing itself, in its order.
+    /// The fields that are wanted of a thing itself, in its order. `shape` is the one that the selection was made of.
     pub fn wanted(&self, shape: &'static Shape) -> impl Iterator<Item = &'static str> {
         let all = matches!(self.fields, Cow::Borrowed(_));
         shape.fields.iter().copied().filter(move |field| all || self.fields.contains(field))

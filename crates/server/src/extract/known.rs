@@ -46,18 +46,34 @@ impl Known {
     }
 }
 
-/// Most bodies are one frame, which is not copied.
+/// As `collect`, without its list of frames: most bodies are one.
 async fn whole(mut body: Body) -> Result<Bytes, axum::Error> {
-    let mut whole = Bytes::new();
+    let mut bytes = Bytes::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+        bytes = if bytes.is_empty() { data } else { [bytes, data].concat().into() };
     }
-    Ok(whole)
+    Ok(bytes)
 }
 
 /// Half of the hash, which nobody meets by chance. Weak, because a proxy may compress what is tagged.
 fn tag(body: &[u8]) -> String {
     let hash = digest(&SHA256, body);
     ["W/\"", &URL_SAFE_NO_PAD.encode(hash.as_ref().get(..16).unwrap_or_default()), "\""].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_of_several_frames_is_taken_whole() {
+        let frames = ["a", "", "bc", "d"].map(Ok::<_, std::io::Error>);
+        assert_eq!(whole(Body::from_stream(stream::iter(frames))).await.unwrap(), "abcd");
+        assert!(whole(Body::empty()).await.unwrap().is_empty());
+        let torn = [Ok("a"), Err(std::io::Error::other("gone"))];
+        assert!(whole(Body::from_stream(stream::iter(torn))).await.is_err(), "half an answer gets no tag");
+    }
 }
