@@ -27,9 +27,6 @@ use crate::extract::tenant::resolve;
 
 const METHODS: &str = "GET,HEAD,PUT,PATCH,POST,DELETE";
 
-/// The type of a JSON answer, spelt as the server whose place this takes spells it.
-pub(crate) const SPELT_JSON: &str = "application/json; charset=utf-8";
-
 /// The router with what surrounds it.
 #[derive(Clone)]
 pub struct Wire {
@@ -242,8 +239,9 @@ impl Asked {
     }
 
     fn secure(&self, headers: &mut HeaderMap) {
+        // Spelt as the server whose place this takes spells it.
         if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SPELT_JSON));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));

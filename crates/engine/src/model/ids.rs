@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use ulid::{ULID_LEN, Ulid};
+use ulid::Ulid;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal;)+) => {$(
@@ -26,7 +26,7 @@ macro_rules! ids {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(Self::PREFIX)?;
-                f.write_str(self.0.array_to_str(&mut [0; ULID_LEN]))
+                fmt::Display::fmt(&self.0, f)
             }
         }
 

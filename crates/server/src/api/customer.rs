@@ -23,7 +23,6 @@ use crate::extract::body::Body;
 use crate::extract::idempotency::{self, Keyed, reply};
 use crate::extract::publishable::Publishable;
 use crate::extract::tenant::CurrentTenant;
-use crate::wire::SPELT_JSON;
 
 const ADDRESSES: &str = "addresses";
 /// Most customers are no longer on the wire, so that their text is not moved as it grows.
@@ -74,8 +73,7 @@ pub async fn me(
         .map_err(|e| Error::unexpected(e.to_string()))?;
     let mut response = Response::new(body.into());
     response.headers_mut().reserve(USUAL_HEADERS);
-    // As it leaves, so that it is set once.
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(SPELT_JSON));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
